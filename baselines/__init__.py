@@ -1,0 +1,78 @@
+"""A baseline turns test documents into summaries; this package holds them.
+
+A baseline is a module with a frozen dataclass ``Config``, whose fields are its hyperparameters, and a
+function ``summarize``. It sees the training examples and the test documents, never the answers. A field
+is written once::
+
+    @dataclass(frozen=True)
+    class Config:
+        sentences: int = setting(1, "How many sentences to take.")
+
+and so becomes the option ``--sentences``, an entry of a recipe's TOML, a line of the run card, and
+``leaderboard --columns sentences --where sentences=1``. To add one: a module here and a line in
+``BASELINES``, or an entry point of the group ``matbogi.baselines`` in a package of one's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import field
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, ClassVar, Protocol, TypeAlias, cast
+
+from harness.contest import Example
+from harness.errors import UsageError
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with the number of documents done and the number of all."""
+
+
+class Config(Protocol):
+    """A frozen dataclass of hyperparameters."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+class Baseline(Protocol):
+    """What a baseline's module offers."""
+
+    Config: type[Config]
+
+    def summarize(
+        self, config: Any, train: Sequence[Example], test: Sequence[Example], progress: Progress
+    ) -> list[str]:
+        """One summary for each document of ``test``, in order."""
+        ...
+
+
+BASELINES: dict[str, tuple[str, str]] = {
+    "lead": ("baselines.lead", "The first sentences, or the first characters, of each document."),
+    "textrank": ("baselines.textrank", "The sentences that share the most nouns with the others."),
+}
+"""Name to module and one line of help. The modules are imported when they are run."""
+
+
+def setting(default: Any, description: str) -> Any:
+    """A field of a ``Config``: its default, and the help a person reads."""
+    return field(default=default, metadata={"help": description})
+
+
+def load_baseline(name: str) -> Baseline:
+    """The baseline called ``name``.
+
+    Raises:
+        UsageError: there is none of that name; near matches are named.
+    """
+    if name in BASELINES:
+        return cast(Baseline, import_module(BASELINES[name][0]))
+    plugins = {entry.name: entry for entry in entry_points(group="matbogi.baselines")}
+    if name in plugins:
+        return cast(Baseline, plugins[name].load())
+    known = sorted({*BASELINES, *plugins})
+    near = get_close_matches(name, known, n=1)
+    raise UsageError(
+        f"There is no baseline {name!r}.",
+        hint=(f"Did you mean {near[0]!r}? " if near else "") + f"There are: {', '.join(known)}.",
+    )
