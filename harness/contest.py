@@ -1,4 +1,4 @@
-"""A contest is a folder. This module reads it; ``prepare.py`` makes and examines one.
+r"""A contest is a folder. This module reads it; ``prepare.py`` makes and examines one.
 
 ::
 
@@ -13,7 +13,7 @@ Teams need everything but ``private/``; a copy of the folder without it loads as
 on the board then fails, saying so. One row of the sample contest's ``train.csv``::
 
     id          text                                              summary
-    xAqIHdvEZG  해솔시는 14일 노후 상수도관을 …\\n…               해솔시, 2028년까지 노후 상수도관 42km 교체
+    xAqIHdvEZG  해솔시는 14일 노후 상수도관을 …\n…               해솔시, 2028년까지 노후 상수도관 42km 교체
 """
 
 from __future__ import annotations
@@ -229,7 +229,7 @@ def _answer(path: Path, row: Mapping[str, str], id_column: str, names: Sequence[
         )
     first, *others = (row[name] for name in names)
     references = (first, *(other for other in others if other.strip()))
-    return Answer(row[id_column], references, cast(Split, row["split"]))
+    return Answer(row[id_column], references, row["split"])
 
 
 def read_table(path: Path, required: Sequence[str]) -> list[dict[str, str]]:
@@ -244,7 +244,9 @@ def read_table(path: Path, required: Sequence[str]) -> list[dict[str, str]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise ContestError(f"{path} is missing.", hint="python cli.py contest check tells what a folder lacks.") from None
+        raise ContestError(
+            f"{path} is missing.", hint="python cli.py contest check tells what a folder lacks."
+        ) from None
     except UnicodeDecodeError as error:
         raise ContestError(f"{path} is not UTF-8 (byte {error.start}).", hint="Save it as UTF-8.") from None
     except OSError as error:
@@ -260,7 +262,8 @@ def _rows(path: Path, text: str, required: Sequence[str]) -> Iterator[dict[str, 
         missing = [name for name in required if name not in header]
         if missing:
             raise ContestError(
-                f"{path} has no column {', '.join(map(repr, missing))}; it has {', '.join(map(repr, header)) or 'none'}.",
+                f"{path} has no column {', '.join(map(repr, missing))}; "
+                f"it has {', '.join(map(repr, header)) or 'none'}.",
                 hint="The names are set under [columns] in contest.toml.",
             )
         for cells in reader:
@@ -273,7 +276,9 @@ def _rows(path: Path, text: str, required: Sequence[str]) -> Iterator[dict[str, 
                 )
             yield dict(zip(header, cells, strict=True))
     except csv.Error as error:
-        raise ContestError(f"{path}, line {reader.line_num}: {error}.", hint="Write it with a CSV library.") from None
+        raise ContestError(
+            f"{path}, line {reader.line_num}: {error}.", hint="Write it with a CSV library."
+        ) from None
 
 
 # --- contest.toml ---------------------------------------------------------------------------------
@@ -310,7 +315,9 @@ def _name(settings: Mapping[str, Any], root: Path, faults: list[str]) -> str:
     name = settings.get("name", root.resolve().name)
     if isinstance(name, str) and NAME_PATTERN.fullmatch(name):
         return name
-    faults.append(f"name = {name!r} (letters, digits, '.', '_' and '-', at most 64, beginning with a letter or digit)")
+    faults.append(
+        f"name = {name!r} (letters, digits, '.', '_' and '-', at most 64, beginning with a letter or digit)"
+    )
     return ""
 
 
@@ -332,7 +339,9 @@ def _columns(settings: Mapping[str, Any], faults: list[str]) -> Columns:
     return columns
 
 
-def _choice(section: Mapping[str, Any], key: str, default: str, allowed: Sequence[str], faults: list[str]) -> str:
+def _choice(
+    section: Mapping[str, Any], key: str, default: str, allowed: Sequence[str], faults: list[str]
+) -> str:
     value = section.get(key, default)
     if value in allowed:
         return str(value)
@@ -346,7 +355,9 @@ def _metric(settings: Mapping[str, Any], faults: list[str]) -> Metric:
 
     section = _section(settings, "metric", faults)
     default = Metric()
-    multiple = _choice(section, "multiple_references", default.multiple_references, get_args(MultipleReferences), faults)
+    multiple = _choice(
+        section, "multiple_references", default.multiple_references, get_args(MultipleReferences), faults
+    )
     return Metric(
         preset=_choice(section, "preset", default.preset, tuple(TOKENIZERS), faults),
         rank_by=cast(RankBy, _choice(section, "rank_by", default.rank_by, get_args(RankBy), faults)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contests.mini.generator.topic import Topic, day, number, other_than, person, won
+from contests.mini.generator.topic import Topic, day, number, other_than, person, won, year
 from contests.mini.generator.words import TOWNS
 
 WATER_PIPES = Topic(
@@ -12,7 +12,7 @@ WATER_PIPES = Topic(
         "길이": number(12, 180, unit="km"),
         "전체": number(310, 990, unit="km"),
         "예산": won(4_000_000_000, 98_000_000_000, 100_000_000),
-        "완료": number(2026, 2032, unit="년"),
+        "완료": year(2026, 2032),
         "작년": number(11, 96, unit="건"),
         "원인": ("녹물", "누수", "수압 저하", "단수 사고", "흐린 물"),
         "과장": person,

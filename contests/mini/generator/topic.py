@@ -7,6 +7,7 @@ other single one will do.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -60,8 +61,8 @@ class Document:
 
     @property
     def text(self) -> str:
-        """The document as it stands in the contest."""
-        return self.separator.join(self.parts)
+        """The document as it stands in the contest; a part may end in a newline to end a paragraph."""
+        return re.sub(r" *\n *", "\n", self.separator.join(self.parts)).strip()
 
 
 def draw_values(topic: Topic, draw: Draw) -> dict[str, str]:
@@ -100,6 +101,11 @@ def _interleave(facts: Sequence[str], asides: Sequence[str], draw: Draw) -> list
 def number(low: int, high: int, step: int = 1, unit: str = "") -> Slot:
     """Whole numbers, with a comma between thousands: ``number(10, 90, 5, "명")``."""
     return lambda draw, values: f"{draw.between(low, high, step):,}{unit}"
+
+
+def year(low: int, high: int) -> Slot:
+    """A year such as ``2028년``."""
+    return lambda draw, values: f"{draw.between(low, high)}년"
 
 
 def won(low: int, high: int, step: int) -> Slot:
