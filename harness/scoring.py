@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.contest import Split
+from harness.contest import SPLITS, VARIANTS, Answer, Contest, Metric, Split, hash_answers
+from harness.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from harness.submission import Predictions
+
+MEAN = "mean"
+METRICS: tuple[str, ...] = (MEAN, *VARIANTS)
+METRIC_TITLES: Mapping[str, str] = {MEAN: "mean", "rouge1": "R-1", "rouge2": "R-2", "rougeL": "R-L"}
+
+VERSION = 1
+"""Raised whenever a change makes any figure differ; it is part of every signature."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,3 +56,88 @@ class ScoreCard:
             if (item.metric, item.split) == (metric, split):
                 return item
         raise KeyError((metric, split))
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """The splits that were scored, in order."""
+        return tuple(split for split in SPLITS if any(item.split == split for item in self.scores))
+
+
+def score(predictions: str | Path | Predictions | Mapping[str, str], contest: Contest) -> ScoreCard:
+    """Score a file, or summaries already read, against the contest's answers. Records nothing.
+
+    Raises:
+        InvalidSubmission: the file has faults; all are listed.
+        ContestError: the folder holds no answers.
+    """
+    from harness.submission import Predictions
+
+    if isinstance(predictions, str | Path):
+        predictions = Predictions.read(predictions, contest.test_ids, contest.columns)
+    summaries = predictions.summaries if isinstance(predictions, Predictions) else predictions
+    return score_summaries(summaries, contest.answers, contest.metric)
+
+
+def score_summaries(summaries: Mapping[str, str], answers: Sequence[Answer], metric: Metric) -> ScoreCard:
+    """Score ``summaries`` (id to text) against ``answers``: every variant and their mean, split by split.
+
+    A row's figures are those of ``rouge``; with several references they are combined as ``metric`` says.
+    Corpus figures are means over rows by ``math.fsum``. The interval of F1 is a percentile bootstrap.
+
+    Raises:
+        UsageError: there is nothing to score, or an answer's id has no summary.
+    """
+    import numpy as np
+
+    from harness.rouge import rouge_multiple
+    from harness.significance import intervals
+
+    missing = [answer.id for answer in answers if answer.id not in summaries]
+    if missing or not answers:
+        raise UsageError(
+            f"{len(missing)} of {len(answers)} rows have no summary, so there is nothing to score."
+        )
+    rows = rouge_multiple(
+        [summaries[answer.id] for answer in answers],
+        [answer.references for answer in answers],
+        tokenizer=metric.preset,
+        combine=metric.multiple_references,
+    )
+    figures = {
+        name: np.stack([rows[name].precision, rows[name].recall, rows[name].f1]) for name in VARIANTS
+    }  # each float64 [3, rows]
+    figures[MEAN] = sum(figures[name] for name in VARIANTS) / len(VARIANTS)
+    scores: list[Score] = []
+    for split in SPLITS:
+        chosen = np.array([answer.split == split for answer in answers])
+        if not chosen.any():
+            continue
+        f1 = np.stack([figures[name][2, chosen] for name in METRICS], axis=1)  # [rows, metrics]
+        for name, (low, high) in zip(METRICS, intervals(f1), strict=True):
+            precision, recall, mean = (_mean(values) for values in figures[name][:, chosen])
+            scores.append(Score(name, split, precision, recall, mean, low, high, figures[name][2, chosen]))
+    return ScoreCard(signature(answers, metric), tuple(scores))
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def signature(answers: Sequence[Answer], metric: Metric) -> str:
+    """How the figures are made, in one line; equal signatures make equal figures.
+
+    ``rouge:1|variants:1+2+L|tok:…|refs:mean|mean:rows|hash:1f2e3d4c5b6a``; docs/scoring.md explains
+    each part.
+    """
+    from harness.tokenizers import load_tokenizer
+
+    several = any(len(answer.references) > 1 for answer in answers)
+    parts = {
+        "rouge": str(VERSION),
+        "variants": "+".join(name.removeprefix("rouge") for name in VARIANTS),
+        "tok": load_tokenizer(metric.preset).signature,
+        "refs": metric.multiple_references if several else "one",
+        "mean": "rows",
+        "hash": hash_answers(answers)[:12],
+    }
+    return "|".join(f"{name}:{value}" for name, value in parts.items())

@@ -1,0 +1,591 @@
+"""matbogi on the command line: parse, call, print. Nothing is decided here.
+
+``python cli.py --help`` shows the commands. Results go to standard output, messages to standard error.
+Exit codes: 0 done, 1 a bug (with its traceback), 2 usage, 3 invalid submission, 4 refused by the rules,
+5 not authorised, 6 a service could not be reached.
+"""
+
+from __future__ import annotations
+
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036 - the very point is to run on older ones, and say so
+    sys.exit("matbogi needs Python 3.11 or later; this is %d.%d." % sys.version_info[:2])  # noqa: UP031
+
+import io
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+try:
+    import click
+except ModuleNotFoundError:
+    sys.exit(
+        "matbogi is not installed in this Python. Install it with:\n"
+        "  python -m pip install -c constraints.txt -e .\n"
+        "or let make build an environment: make demo"
+    )
+
+from harness.errors import HarnessError, InvalidSubmission, Problem
+
+if TYPE_CHECKING:
+    from harness.board import Board
+    from rich.console import Console
+
+    from baselines import Progress
+    from harness.contest import Contest
+    from harness.run import JSON
+    from harness.tables import Grid
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PROGRAM = "matbogi" if Path(sys.argv[0]).stem == "matbogi" else "python cli.py"
+EXIT_INVALID = InvalidSubmission.exit_code
+
+
+# --- the one door out -----------------------------------------------------------------------------
+
+
+class Door(click.Group):
+    """The group in which every expected error is printed as a message; a bug keeps its traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, and turn a ``HarnessError`` into its message and exit code."""
+        try:
+            return super().invoke(ctx)
+        except HarnessError as error:
+            _print_error(error)
+            ctx.exit(error.exit_code)
+
+
+def _print_error(error: HarnessError) -> None:
+    from harness.text import safe
+
+    say(f"Error: {safe(error.message)}", bold=True)
+    if isinstance(error, InvalidSubmission):
+        _print_faults([*error.problems, *error.notices])
+    elif problems := getattr(error, "problems", ()):
+        _print_faults(list(problems))
+    for line in error.hint.splitlines():
+        say(safe(line))
+
+
+def say(line: str, *, bold: bool = False) -> None:
+    """Print a message, to standard error."""
+    from rich.text import Text
+
+    _console(stderr=True).print(Text(line, "bold" if bold else ""), soft_wrap=True)
+
+
+def result(text: str) -> None:
+    """Print a result, to standard output."""
+    click.echo(text)
+
+
+def _console(*, stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
+def _print_grid(grid: Grid, form: str) -> None:
+    from harness.tables import as_table, render
+
+    if form != "table":
+        result(render(grid, form))  # type: ignore[arg-type]
+        return
+    console = _console()
+    fixed = console.is_terminal or "COLUMNS" in os.environ
+    # A pipe has no width: whoever reads it can scroll, so nothing is dropped.
+    width = console.width if fixed else 10_000
+    console.print(as_table(grid, width if fixed else None), width=width, soft_wrap=not fixed)
+
+
+def _print_faults(problems: Sequence[Problem]) -> None:
+    from harness.screens import faults_table
+
+    _console(stderr=True).print(faults_table(problems, _titles()))
+
+
+def _titles() -> dict[str, str]:
+    from harness.inspection import CODES as CONTEST_CODES
+    from harness.submission import CODES
+
+    return {code: entry.title for code, entry in {**CODES, **CONTEST_CODES}.items()}
+
+
+def _can_draw_bars() -> bool:
+    return (sys.stdout.encoding or "").lower().startswith("utf")
+
+
+# --- options that several commands share ------------------------------------------------------------
+
+contest_option = click.option(
+    "--contest", "contest_name", envvar="MATBOGI_CONTEST", metavar="NAME|FOLDER",
+    help="The contest: a name in contests/, or a folder. [env: MATBOGI_CONTEST]",
+)  # fmt: skip
+board_option = click.option(
+    "--board", "board_path", envvar="MATBOGI_BOARD", metavar="FILE|URL",
+    help="The board: leaderboard.db beside contests/ unless told otherwise. [env: MATBOGI_BOARD]",
+)  # fmt: skip
+team_option = click.option(
+    "--team", envvar="MATBOGI_TEAM", metavar="NAME",
+    help="Your team; your user name unless told otherwise. [env: MATBOGI_TEAM]",
+)  # fmt: skip
+
+
+def format_option(*forms: str) -> Callable[[F], F]:
+    """The option ``--format`` with the formats a command can write."""
+    return click.option(
+        "--format", "form", type=click.Choice(forms), default=forms[0], show_default=True, help="How to print."
+    )
+
+
+def _contest(name: str | None) -> Contest:
+    from harness.contest import Contest
+    from harness.home import find_contest, find_home
+
+    return Contest.load(find_contest(find_home(Path.cwd()), name))
+
+
+@contextmanager
+def _board(path: str | None) -> Iterator[Board]:
+    from harness.board import Board
+
+    from harness.home import BOARD_NAME, find_home
+
+    with Board.open(path or find_home(Path.cwd()) / BOARD_NAME) as board:
+        yield board
+
+
+def _user_name() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return ""
+
+
+# --- the commands -----------------------------------------------------------------------------------
+
+
+@click.group(cls=Door, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="matbogi", prog_name="matbogi")
+def cli() -> None:
+    """A Korean summarization contest in a box: check, score, record and rank.
+
+    \b
+    A first round, on the sample contest:
+      python cli.py baseline lead --submit          what doing nothing scores
+      python cli.py check preds.csv                 every fault of a file at once
+      python cli.py submit preds.csv -m "r=8"       check, score and record
+      python cli.py leaderboard                     the board
+
+    A predictions file is a CSV with the columns id and summary, one row for each row of test.csv.
+    Your own contest: python cli.py contest new NAME --from FILE
+    """
+
+
+@cli.command(short_help="Say everything that is wrong with a predictions file.")
+@click.argument("file", type=click.Path(path_type=Path))
+@contest_option
+@format_option("table", "json")
+def check(file: Path, contest_name: str | None, form: str) -> None:
+    """Say everything that is wrong with a predictions FILE. Nothing is scored or recorded.
+
+    Exits with 3 if the file would be refused. docs/submission-format.md explains every code.
+    """
+    from harness.submission import check as check_file
+
+    from harness.screens import report_facts
+
+    contest = _contest(contest_name)
+    report = check_file(file, contest)
+    if form == "json":
+        result(json.dumps(report_facts(report), ensure_ascii=False, indent=2))
+    else:
+        _print_report(report, file)
+    if not report.ok:
+        raise click.exceptions.Exit(EXIT_INVALID)
+
+
+def _print_report(report: Any, file: Path) -> None:
+    from harness.screens import faults_table, report_lines
+    from harness.text import safe
+
+    console = _console()
+    headline, *details = report_lines(report)
+    console.print(headline, style="bold", soft_wrap=True)
+    problems = [*report.problems, *report.notices]
+    if problems:
+        console.print(faults_table(problems, _titles()))
+    for line in details:
+        console.print(line, soft_wrap=True)
+    if report.ok:
+        say(f'Next: {PROGRAM} submit {safe(str(file))} -m "what you changed"')
+
+
+@cli.command(short_help="Check, score and record a predictions file.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("-m", "--message", default="", metavar="TEXT", help="What you changed; shown in the history.")
+@team_option
+@click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE", help="A hyperparameter, such as -p r=8.")
+@click.option(
+    "--params", "parameter_files", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+    help="Hyperparameters from a JSON, TOML or YAML file.",
+)  # fmt: skip
+@contest_option
+@board_option
+@format_option("table", "json")
+def submit(
+    file: Path,
+    message: str,
+    team: str | None,
+    parameters: tuple[str, ...],
+    parameter_files: tuple[Path, ...],
+    contest_name: str | None,
+    board_path: str | None,
+    form: str,
+) -> None:
+    """Check, score and record the predictions in FILE.
+
+    The run card beside it (preds.run.json for preds.csv) is read too; -p and --params add the
+    hyperparameters of work done elsewhere. The same file from the same team costs nothing twice.
+    """
+    from harness.run import parse_assignment
+
+    values = dict(parse_assignment(text) for text in parameters)
+    _hand_in(
+        file, _contest(contest_name), board_path, team=team or _user_name(), message=message, kind="team",
+        parameters=values, parameter_files=parameter_files, form=form,
+    )  # fmt: skip
+
+
+def _hand_in(
+    file: Path,
+    contest: Contest,
+    board_path: str | None,
+    *,
+    team: str,
+    message: str,
+    kind: str,
+    parameters: dict[str, JSON] | None = None,
+    parameter_files: Sequence[Path] = (),
+    form: str = "table",
+) -> None:
+    from harness.submission import CheckReport
+
+    from harness.screens import receipt_facts, report_facts
+    from harness.submit import submit as hand_in
+
+    with _board(board_path) as board:
+        try:
+            receipt = hand_in(
+                file, contest, board, team=team, message=message, kind=kind,  # type: ignore[arg-type]
+                parameters=parameters, parameter_files=parameter_files,
+            )  # fmt: skip
+        except InvalidSubmission as fault:
+            if form == "json":
+                result(json.dumps(report_facts(CheckReport.of(fault)), ensure_ascii=False, indent=2))
+                raise click.exceptions.Exit(EXIT_INVALID) from None
+            raise
+    if form == "json":
+        result(json.dumps(receipt_facts(receipt, contest), ensure_ascii=False, indent=2, default=str))
+    else:
+        _print_receipt(receipt, contest)
+
+
+def _print_receipt(receipt: Any, contest: Contest) -> None:
+    from harness.screens import receipt_headline, receipt_lines, scores
+
+    if receipt.notices:
+        _print_faults(receipt.notices)
+    result(receipt_headline(receipt))
+    _print_grid(scores(receipt.card, ["public"], ranked_by=contest.metric.rank_by, names={}), "table")
+    for line in receipt_lines(receipt):
+        result(line)
+    say(f"Next: {PROGRAM} leaderboard")
+
+
+@cli.command(short_help="Show the board.")
+@click.option("--private", is_flag=True, help="The private board: for the organiser, after the end.")
+@click.option("--all", "all_submissions", is_flag=True, help="Every submission, not only each team's best.")
+@click.option(
+    "--metric", type=click.Choice(["mean", "rouge1", "rouge2", "rougeL"]), help="Order by another figure."
+)
+@click.option("--where", multiple=True, metavar="NAME=VALUE", help="Only submissions made so, such as r=8.")
+@click.option(
+    "--columns", default="", metavar="NAME,…", help="Hyperparameters to show, such as r,learning_rate."
+)
+@click.option("--rank-baselines", is_flag=True, help="Rank the baselines among the teams.")
+@contest_option
+@board_option
+@format_option("table", "markdown", "csv", "json")
+def leaderboard(
+    private: bool,
+    all_submissions: bool,
+    metric: str | None,
+    where: tuple[str, ...],
+    columns: str,
+    rank_baselines: bool,
+    contest_name: str | None,
+    board_path: str | None,
+    form: str,
+) -> None:
+    """Show the board: each team's best submission, its interval, and whether it differs from the first.
+
+    \b
+    "tied" in the column vs 1st: the difference from the first is not more than noise.
+    """
+    from harness import screens
+    from harness.run import parse_assignment
+
+    contest = _contest(contest_name)
+    split: Any = "private" if private else "public"
+    chosen: Any = metric or contest.metric.rank_by
+    with _board(board_path) as board:
+        signature = board.current_signature(contest)
+        standings = board.standings(
+            contest, signature, metric=chosen, split=split, all_submissions=all_submissions,
+            where=dict(parse_assignment(text) for text in where), rank_baselines=rank_baselines,
+        )  # fmt: skip
+    names = [name.strip() for name in columns.split(",") if name.strip()]
+    grid = screens.leaderboard(
+        contest, standings, split=split, metric=chosen, signature=signature or "", hyperparameters=names,
+        bars=_can_draw_bars(),
+    )  # fmt: skip
+    _print_grid(grid, form)
+
+
+@cli.command(short_help="Show the history of submissions.")
+@click.option("--team", metavar="NAME", help="Only this team's.")
+@click.option("-n", "--limit", type=click.IntRange(1), default=20, show_default=True, help="How many.")
+@click.option("--private", is_flag=True, help="Private scores: for the organiser, after the end.")
+@contest_option
+@board_option
+@format_option("table", "markdown", "csv", "json")
+def submissions(
+    team: str | None, limit: int, private: bool, contest_name: str | None, board_path: str | None, form: str
+) -> None:
+    """Show the newest submissions, refused files included."""
+    from harness import screens
+
+    contest = _contest(contest_name)
+    split: Any = "private" if private else "public"
+    with _board(board_path) as board:
+        rows = board.submissions(contest, team=team, limit=limit, split=split)
+    _print_grid(screens.submissions(rows, contest, split), form)
+
+
+@cli.command(short_help="Show one submission: scores, settings, faults.")
+@click.argument("submission_id", type=int, metavar="ID")
+@click.option("--private", is_flag=True, help="Private scores too: for the organiser, after the end.")
+@board_option
+@format_option("table", "json")
+def show(submission_id: int, private: bool, board_path: str | None, form: str) -> None:
+    """Show the submission ID: its scores, its hyperparameters and how it was made."""
+    from harness import screens
+
+    with _board(board_path) as board:
+        detail = board.get(submission_id)
+    if form == "json":
+        result(
+            json.dumps(screens.detail_facts(detail, private=private), ensure_ascii=False, indent=2, default=str)
+        )
+        return
+    for line in screens.detail_lines(detail):
+        result(line)
+    for grid in screens.detail_grids(detail, private=private):
+        result("")
+        _print_grid(grid, form)
+    if detail.problems or detail.notices:
+        _console().print(screens.faults_table([*detail.problems, *detail.notices], _titles()))
+
+
+@cli.command(short_help="Score a predictions file against any labelled file.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--references", "references_file", required=True, type=click.Path(path_type=Path), metavar="REFS",
+    help="A labelled CSV, JSONL, JSON or Parquet file with the same ids.",
+)  # fmt: skip
+@click.option("--preset", metavar="NAME", help="Tokens to score by: mecab, eojeol, syllable, kiwi, dacon, …")
+@contest_option
+@format_option("table", "markdown", "csv", "json")
+def score(file: Path, references_file: Path, preset: str | None, contest_name: str | None, form: str) -> None:
+    """Score the predictions in FILE against the labels in REFS, as the contest would. Records nothing.
+
+    With a dev split of train.csv this is the board's own figure at home.
+    """
+    from dataclasses import replace
+
+    from harness.references import read_references
+    from harness.submission import Predictions
+
+    from harness import screens
+    from harness.scoring import score_summaries
+
+    contest = _contest(contest_name)
+    metric = replace(contest.metric, preset=preset) if preset else contest.metric
+    answers = read_references(references_file, contest.columns)
+    predictions = Predictions.read(file, [answer.id for answer in answers], contest.columns)
+    card = score_summaries(predictions.summaries, answers, metric)
+    if predictions.notices:
+        _print_faults(predictions.notices)
+    names = {} if len(card.splits) > 1 else {card.splits[0]: "all"}
+    _print_grid(screens.scores(card, card.splits, ranked_by=metric.rank_by, names=names), form)
+
+
+# --- contest ----------------------------------------------------------------------------------------
+
+
+@cli.group(short_help="Make a contest from your own data, examine one.")
+def contest() -> None:
+    """Make a contest from your own data, examine one."""
+
+
+# --- baseline ---------------------------------------------------------------------------------------
+
+
+class BaselineGroup(click.Group):
+    """One subcommand for each baseline; its options are the fields of its ``Config``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all baselines."""
+        from baselines import BASELINES
+
+        return list(BASELINES)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list from the table of baselines, without importing any of them."""
+        from baselines import BASELINES
+
+        with formatter.section("Baselines"):
+            formatter.write_dl([(name, description) for name, (_, description) in BASELINES.items()])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        """The subcommand of one baseline, made from its ``Config``."""
+        return _baseline_command(cmd_name)
+
+
+@cli.group(cls=BaselineGroup, short_help="Run a baseline, and hand it in.")
+def baseline() -> None:
+    """Run a baseline on a contest, and hand its predictions in with --submit."""
+
+
+def _baseline_command(name: str) -> click.Command:
+    """The command of one baseline: its own settings first, then where to read and write."""
+    from baselines import load_baseline
+
+    module = load_baseline(name)
+    run_options: list[click.Parameter] = [
+        click.Option(["--recipe"], type=click.Path(path_type=Path), metavar="FILE", help="Settings from a TOML file."),
+        click.Option(["-o", "--output"], type=click.Path(path_type=Path), metavar="FILE",
+                     help="Where to write the predictions; runs/TIME-NAME/preds.csv unless told otherwise."),
+        click.Option(["--submit", "hand_in"], is_flag=True, help="Hand the predictions in."),
+        click.Option(["-m", "--message"], default="", metavar="TEXT", help="With --submit: shown in the history."),
+        click.Option(["--team"], metavar="NAME", help="With --submit: hand in as a team, not as a baseline."),
+        click.Option(["--contest", "contest_name"], envvar="MATBOGI_CONTEST", metavar="NAME|FOLDER",
+                     help="The contest. [env: MATBOGI_CONTEST]"),
+        click.Option(["--board", "board_path"], envvar="MATBOGI_BOARD", metavar="FILE|URL",
+                     help="The board. [env: MATBOGI_BOARD]"),
+    ]  # fmt: skip
+    return click.Command(
+        name,
+        callback=lambda **options: _run_baseline(name, **options),
+        params=[*_setting_options(module.Config), *run_options],
+        help=module.__doc__,
+    )
+
+
+def _setting_options(config: Any) -> list[click.Parameter]:
+    """One option for each field of a ``Config``, by its type and help."""
+    from dataclasses import fields
+    from typing import get_type_hints
+
+    hints = get_type_hints(config)
+    options: list[click.Parameter] = []
+    for item in fields(config):
+        flag = item.name.replace("_", "-")
+        is_switch = hints[item.name] is bool
+        options.append(
+            click.Option(
+                [f"--{flag}/--no-{flag}" if is_switch else f"--{flag}", item.name],
+                type=None if is_switch else hints[item.name],
+                default=None,
+                help=f"{item.metadata['help']}  [default: {item.default}]",
+            )
+        )
+    return options
+
+
+def _run_baseline(
+    name: str,
+    *,
+    recipe: Path | None,
+    output: Path | None,
+    hand_in: bool,
+    message: str,
+    team: str | None,
+    contest_name: str | None,
+    board_path: str | None,
+    **options: Any,
+) -> None:
+    from datetime import datetime
+
+    from baselines import load_baseline
+    from baselines.running import Recipe, default_output, make_config, read_recipe, run_baseline
+    from harness.errors import UsageError
+    from harness.home import find_home
+    from harness.text import safe
+
+    plan = read_recipe(recipe) if recipe else Recipe(name, {}, "")
+    if plan.baseline != name:
+        raise UsageError(f"{recipe} is a recipe for {plan.baseline!r}, not for {name!r}.")
+    settings = plan.settings | {key: value for key, value in options.items() if value is not None}
+    config = make_config(load_baseline(name), settings, str(recipe))
+    chosen = _contest(contest_name)
+    output = output or default_output(find_home(Path.cwd()), name, datetime.now())
+    with _progress(name) as progress:
+        run_baseline(name, config, chosen, output, progress)
+    say(f"{len(chosen.test)} summaries written to {safe(str(output))}")
+    if hand_in:
+        _hand_in(
+            output, chosen, board_path, team=team or name, message=message or plan.message,
+            kind="team" if team else "baseline",
+        )  # fmt: skip
+    else:
+        say(f"Next: {PROGRAM} submit {safe(str(output))}")
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[Progress]:
+    """A progress bar on standard error; nothing where that is no terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = _console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _use_utf8() -> None:
+    """Write UTF-8 whatever the console's code page, unless PYTHONIOENCODING asks for another encoding."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            encoding = None if os.environ.get("PYTHONIOENCODING") else "utf-8"
+            stream.reconfigure(encoding=encoding, errors="replace")
+
+
+def main() -> None:
+    """The console script."""
+    _use_utf8()
+    cli(prog_name=PROGRAM)
+
+
+if __name__ == "__main__":
+    main()

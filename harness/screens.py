@@ -1,0 +1,461 @@
+"""What each command shows: results as grids and lines, in words a newcomer understands.
+
+Every sentence that a person reads about scores, boards and faults is here or in the error that carries
+it. Nothing is decided here, and nothing is printed: ``cli.py`` prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from harness.contest import Contest, Split
+from harness.errors import InvalidSubmission, Problem
+from harness.run import flatten
+from harness.scoring import METRIC_TITLES, METRICS, ScoreCard
+from harness.tables import Column, Grid, interval_text, plain, score_text, signed_text, sparkline
+from harness.text import safe
+
+if TYPE_CHECKING:
+    from harness.board import Quota, Standing, SubmissionDetail, SubmissionRow
+    from harness.submission import CheckReport
+    from harness.submit import Receipt
+
+SHOWN_PER_CODE = 3
+"""Faults of one kind that are written out; the others are counted."""
+
+ROUNDED = 4
+"""Decimals of a public score: a full float would tell a prober more than ten rows do."""
+
+
+# --- the board ------------------------------------------------------------------------------------
+
+
+def board_metrics(ranked_by: str) -> list[str]:
+    """The metrics of a board, the one it is ordered by first."""
+    return [ranked_by, *(metric for metric in METRICS if metric != ranked_by)]
+
+
+def leaderboard(
+    contest: Contest,
+    standings: Sequence[Standing],
+    *,
+    split: Split,
+    metric: str,
+    signature: str,
+    hyperparameters: Sequence[str] = (),
+    bars: bool = True,
+) -> Grid:
+    """The board as a grid: one row a standing, baselines dimmed and without a rank.
+
+    ``hyperparameters`` names further columns, by dotted name. ``bars`` draws the progress of each team,
+    for outputs that can show block characters.
+    """
+    first, *others = board_metrics(metric)
+    columns = [
+        Column("rank", "#", "right"),
+        Column("team", "team"),
+        Column(first, METRIC_TITLES[first], "right", write=score_text),
+        Column("interval", "95% interval", drop=1, write=interval_text, only="people"),
+        *(Column(name, METRIC_TITLES[name], "right", drop=3, write=score_text) for name in others),
+        Column("versus_first", "vs 1st", drop=2),
+        Column("submission_id", "id", "right", drop=4),
+        Column("entries", "entries", "right", drop=5),
+        *(Column(f"hyperparameters.{name}", name) for name in hyperparameters),
+    ]
+    if bars:
+        columns.append(Column("progress", "progress", drop=6, write=sparkline, only="people"))
+    columns += [Column(name, name, only="programs") for name in ("kind", "low", "high", "created_at")]
+    return Grid(
+        columns=columns,
+        rows=[_standing_row(standing, first, hyperparameters) for standing in standings],
+        title=f"{contest.title or contest.name} - {split} board",
+        notes=[f"ranked by {_ranked_by(metric)}, 95% intervals; {signature}"],
+        facts={"contest": contest.name, "split": split, "metric": metric, "signature": signature},
+        rows_key="standings",
+        dim=lambda row: row["kind"] == "baseline",
+        empty="Nobody has submitted yet. Be the first: python cli.py submit preds.csv --team NAME",
+    )
+
+
+def _ranked_by(metric: str) -> str:
+    return "the mean of R-1, R-2 and R-L (F1)" if metric == "mean" else f"{METRIC_TITLES[metric]} (F1)"
+
+
+def _standing_row(standing: Standing, metric: str, hyperparameters: Sequence[str]) -> dict[str, Any]:
+    leaves = dict(flatten(standing.hyperparameters))
+    figures = standing.scores
+    row: dict[str, Any] = {
+        "rank": standing.rank,
+        "team": standing.team,
+        "kind": standing.kind,
+        "submission_id": standing.submission_id,
+        "created_at": standing.created_at,
+        "versus_first": _versus_first(standing),
+        "entries": standing.entries,
+        "interval": (round(figures[metric].low, ROUNDED), round(figures[metric].high, ROUNDED)),
+        "low": round(figures[metric].low, ROUNDED),
+        "high": round(figures[metric].high, ROUNDED),
+        "progress": [round(value, ROUNDED) for value in standing.progress],
+    }
+    for name, score in figures.items():
+        row[name] = round(score.f1, ROUNDED)
+        row[f"{name}_precision"] = round(score.precision, ROUNDED)
+        row[f"{name}_recall"] = round(score.recall, ROUNDED)
+    row |= {
+        f"hyperparameters.{name}": _find(standing.hyperparameters, leaves, name) for name in hyperparameters
+    }
+    return row | {"message": standing.message, "hyperparameters": standing.hyperparameters}
+
+
+def _find(nested: Mapping[str, Any], leaves: Mapping[str, Any], name: str) -> Any:
+    return leaves.get(name, nested.get(name))
+
+
+def _versus_first(standing: Standing) -> str:
+    if standing.kind == "baseline" and standing.rank is None:
+        return "baseline"
+    if standing.rank == 1 or standing.versus_leader is None:
+        return ""
+    return "below" if standing.versus_leader.told_apart else "tied"
+
+
+def rank_line(receipt: Receipt) -> str:
+    """Where the team stands after a submission."""
+    if receipt.rank is None:
+        return "baseline: shown on the board, not ranked"
+    tied = ", not told apart from the first" if receipt.tied_with_leader and receipt.rank > 1 else ""
+    return f"public rank {receipt.rank} of {receipt.teams}{tied}"
+
+
+def quota_line(quota: Quota) -> str:
+    """How many submissions are left today, and when the count begins anew."""
+    if quota.limit is None:
+        return "no daily limit"
+    local, utc = quota.resets_at.strftime("%H:%M %Z"), quota.resets_at_utc.strftime("%H:%M")
+    return f"{quota.left} of {quota.limit} left today (resets {local}, {utc} UTC)"
+
+
+def best_line(receipt: Receipt) -> str:
+    """Whether the team's best has been beaten, and by more than noise."""
+    best = receipt.best_before
+    if best is None:
+        return ""
+    found = best.comparison
+    verdict = "more than noise" if found.told_apart else "not more than noise"
+    return (
+        f"against your best so far (#{best.submission_id}, {score_text(best.f1)}): "
+        f"{signed_text(found.difference)}, {verdict} (p {_p_text(found.p_value)})"
+    )
+
+
+def _p_text(value: float) -> str:
+    return "<.001" if value < 0.001 else f"{value:.3f}".removeprefix("0")
+
+
+def scores(card: ScoreCard, splits: Sequence[Split], *, ranked_by: str, names: Mapping[str, str]) -> Grid:
+    """Precision, recall, F1 and interval of every metric on ``splits``; ``names`` are shown for them."""
+    rows = [
+        {
+            "split": names.get(split, split),
+            "metric": metric,
+            "precision": round(found.precision, ROUNDED),
+            "recall": round(found.recall, ROUNDED),
+            "f1": round(found.f1, ROUNDED),
+            "interval": (round(found.low, ROUNDED), round(found.high, ROUNDED)),
+            "rows": len(found.per_row),
+        }
+        for split in splits
+        for metric in board_metrics(ranked_by)
+        for found in (card.get(metric, split),)
+    ]
+    return Grid(
+        columns=[
+            Column("split", "rows of"),
+            Column("metric", "metric", write=lambda name: METRIC_TITLES[name]),
+            Column("precision", "P", "right", write=score_text),
+            Column("recall", "R", "right", write=score_text),
+            Column("f1", "F1", "right", write=score_text),
+            Column("interval", "95% interval", write=interval_text),
+            Column("rows", "rows", "right"),
+        ],
+        rows=rows,
+        notes=[card.signature],
+        facts={"signature": card.signature, "ranked_by": ranked_by},
+        rows_key="scores",
+    )
+
+
+def receipt_facts(receipt: Receipt, contest: Contest) -> dict[str, Any]:
+    """The receipt for programs. It holds public scores only."""
+    grid = scores(receipt.card, ["public"], ranked_by=contest.metric.rank_by, names={})
+    best, quota = receipt.best_before, receipt.quota
+    return {
+        "submission_id": receipt.submission_id,
+        "contest": contest.name,
+        "team": receipt.team,
+        "created_at": receipt.created_at,
+        "sha256": receipt.sha256,
+        "duplicate": receipt.duplicate,
+        "rank": receipt.rank,
+        "teams": receipt.teams,
+        "tied_with_leader": receipt.tied_with_leader,
+        "signature": receipt.card.signature,
+        "scores": list(grid.rows),
+        "best_before": best
+        and {
+            "submission_id": best.submission_id,
+            "f1": round(best.f1, ROUNDED),
+            "difference": round(best.comparison.difference, ROUNDED),
+            "low": round(best.comparison.low, ROUNDED),
+            "high": round(best.comparison.high, ROUNDED),
+            "p_value": round(best.comparison.p_value, ROUNDED),
+            "more_than_noise": best.comparison.told_apart,
+        },
+        "quota": {"limit": quota.limit, "left": quota.left, "resets_at": quota.resets_at_utc.isoformat()},
+        "notices": [problem_facts(notice) for notice in receipt.notices],
+    }
+
+
+# --- faults ---------------------------------------------------------------------------------------
+
+
+def problem_facts(problem: Problem) -> dict[str, Any]:
+    """A fault for programs."""
+    return {
+        "code": problem.code,
+        "message": problem.message,
+        "line": problem.line,
+        "row": problem.row,
+        "id": problem.id,
+        "hint": problem.hint,
+    }
+
+
+@dataclass(frozen=True)
+class FaultGroup:
+    """The faults of one kind: the first few, and how many there are."""
+
+    code: str
+    title: str
+    shown: tuple[Problem, ...]
+    count: int
+    hint: str
+
+
+def fault_groups(problems: Iterable[Problem], titles: Mapping[str, str]) -> Iterator[FaultGroup]:
+    """``problems`` by code, errors before warnings before notes."""
+    order = {"E": 0, "C": 0, "W": 1, "N": 2}
+    ordered = sorted(problems, key=lambda problem: (order.get(problem.code[:1], 3), problem.code))
+    for code, same in groupby(ordered, key=lambda problem: problem.code):
+        group = tuple(same)
+        hints = dict.fromkeys(problem.hint for problem in group if problem.hint)
+        shown = group[:SHOWN_PER_CODE]
+        yield FaultGroup(code, titles.get(code, ""), shown, len(group), next(iter(hints), ""))
+
+
+def place(problem: Problem) -> str:
+    """Where a fault stands: ``row 6 (line 8), id 005``."""
+    parts = []
+    if problem.row is not None:
+        line = f" (line {problem.line})" if problem.line is not None else ""
+        parts.append(f"row {problem.row}{line}")
+    elif problem.line is not None:
+        parts.append(f"line {problem.line}")
+    if problem.id is not None:
+        parts.append(f"id {safe(problem.id, 24)}")
+    return ", ".join(parts)
+
+
+def faults_table(problems: Sequence[Problem], titles: Mapping[str, str]) -> Any:
+    """A rich renderable of ``problems``, grouped by kind, each with what mends it."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for group in fault_groups(problems, titles):
+        style = {"E": "bold red", "C": "bold red", "W": "yellow"}.get(group.code[0], "dim")
+        count = f" ({group.count:,})" if group.count > 1 else ""
+        table.add_row(Text(group.code, style), Text(f"{group.title}{count}" or "", "bold"))
+        for problem in group.shown:
+            where = place(problem)
+            table.add_row("", Text(f"{where}: " if where else "", "cyan") + Text(safe(problem.message)))
+        if group.count > len(group.shown):
+            table.add_row("", Text(f"... {group.count - len(group.shown):,} more", "dim"))
+        if group.hint:
+            table.add_row("", Text("-> ", "green") + Text(safe(group.hint)))
+    return table
+
+
+def refusal(fault: InvalidSubmission) -> str:
+    """The first line of a refused file."""
+    count = len(fault.problems)
+    return f"Not submitted: {count:,} fault{'s' * (count != 1)} (nothing was scored)"
+
+
+def report_facts(report: CheckReport) -> dict[str, Any]:
+    """A checker's report for programs, with every fault."""
+    return {
+        "ok": report.ok,
+        "rows": report.rows,
+        "sha256": report.sha256,
+        "problems": [problem_facts(problem) for problem in report.problems],
+        "notices": [problem_facts(notice) for notice in report.notices],
+    }
+
+
+# --- submissions ----------------------------------------------------------------------------------
+
+
+def submissions(rows: Sequence[SubmissionRow], contest: Contest, split: Split) -> Grid:
+    """The history of a board, newest first."""
+    metric = contest.metric.rank_by
+    return Grid(
+        columns=[
+            Column("submission_id", "id", "right"),
+            Column("created_at", "time (UTC)", drop=2, write=lambda text: str(text)[:16].replace("T", " ")),
+            Column("team", "team"),
+            Column("state", "state", drop=1),
+            Column(metric, METRIC_TITLES[metric], "right", write=score_text),
+            *(
+                Column(name, METRIC_TITLES[name], "right", drop=4, write=score_text)
+                for name in board_metrics(metric)[1:]
+            ),
+            Column("message", "message", drop=3),
+            Column("file_name", "file", drop=5),
+        ],
+        rows=[
+            {
+                "submission_id": row.submission_id,
+                "created_at": row.created_at,
+                "team": row.team,
+                "kind": row.kind,
+                "state": row.state,
+                "message": row.message,
+                "file_name": row.file_name,
+                **{name: round(value, ROUNDED) for name, value in row.f1.items()},
+            }
+            for row in rows
+        ],
+        title=f"{contest.title or contest.name} - submissions, newest first ({split} scores)",
+        facts={"contest": contest.name, "split": split},
+        rows_key="submissions",
+        dim=lambda row: row["kind"] == "baseline",
+        empty="Nobody has submitted yet. Be the first: python cli.py submit preds.csv --team NAME",
+    )
+
+
+def detail_lines(detail: SubmissionDetail) -> list[str]:
+    """One submission: who, when, what file, what for, and how it was made."""
+    run = detail.run
+    lines = [
+        f"#{detail.submission_id}  {safe(detail.team)}{' (baseline)' if detail.kind == 'baseline' else ''}  "
+        f"{detail.state}  {detail.created_at[:19].replace('T', ' ')} UTC  contest {safe(detail.contest)}",
+        f"file     {safe(detail.file_name)}  sha256 {detail.sha256}",
+    ]
+    if detail.message:
+        lines.append(f"message  {safe(detail.message)}")
+    if run and (made := [safe(plain(run.get(key))) for key in ("baseline", "code") if run.get(key)]):
+        lines.append(f"made by  {' at commit '.join(made)}")
+    if run and run.get("seconds") is not None:
+        lines.append(f"took     {run['seconds']} s")
+    return lines
+
+
+def detail_grids(detail: SubmissionDetail, *, private: bool) -> list[Grid]:
+    """The scores of one submission by signature, and its hyperparameters."""
+    grids = [
+        Grid(
+            columns=[
+                Column("split", "rows of"),
+                Column("metric", "metric", write=lambda name: METRIC_TITLES.get(name, str(name))),
+                Column("precision", "P", "right", write=score_text),
+                Column("recall", "R", "right", write=score_text),
+                Column("f1", "F1", "right", write=score_text),
+                Column("interval", "95% interval", write=interval_text),
+            ],
+            rows=rows,
+            notes=[signature],
+        )
+        for signature, rows in _scores_by_signature(detail, private).items()
+    ]
+    settings = [{"name": name, "value": value} for name, value in flatten(detail.hyperparameters)]
+    if settings:
+        columns = [Column("name", "hyperparameter"), Column("value", "value")]
+        grids.append(Grid(columns=columns, rows=settings))
+    return grids
+
+
+def _scores_by_signature(detail: SubmissionDetail, private: bool) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for item in detail.scores:
+        if item.split == "public" or private:
+            row = {
+                "split": item.split,
+                "metric": item.metric,
+                "precision": round(item.precision, ROUNDED),
+                "recall": round(item.recall, ROUNDED),
+                "f1": round(item.f1, ROUNDED),
+                "interval": (round(item.low, ROUNDED), round(item.high, ROUNDED)),
+            }
+            found.setdefault(item.signature, []).append(row)
+    return found
+
+
+def detail_facts(detail: SubmissionDetail, *, private: bool) -> dict[str, Any]:
+    """One submission for programs."""
+    return {
+        "submission_id": detail.submission_id,
+        "contest": detail.contest,
+        "team": detail.team,
+        "kind": detail.kind,
+        "state": detail.state,
+        "created_at": detail.created_at,
+        "file_name": detail.file_name,
+        "sha256": detail.sha256,
+        "message": detail.message,
+        "scores": _scores_by_signature(detail, private),
+        "hyperparameters": detail.hyperparameters,
+        "run": detail.run,
+        "problems": [problem_facts(problem) for problem in detail.problems],
+        "notices": [problem_facts(notice) for notice in detail.notices],
+    }
+
+
+# --- reports and receipts -------------------------------------------------------------------------
+
+
+def report_lines(report: CheckReport) -> list[str]:
+    """A checker's verdict, and what the summaries look like."""
+    count = len(report.problems)
+    if not report.ok:
+        return [f"{count:,} fault{'s' * (count != 1)}: this file would not be scored"]
+    warnings = sum(notice.code.startswith("W") for notice in report.notices)
+    lines = [
+        f"Good: {report.rows:,} summaries"
+        + (f", {warnings} warning{'s' * (warnings != 1)}" if warnings else "")
+    ]
+    if report.lengths:
+        low, middle, high = report.lengths
+        lines.append(f"characters a summary: shortest {low}, median {middle:g}, longest {high}")
+    return lines
+
+
+def receipt_headline(receipt: Receipt) -> str:
+    """The first line of a receipt."""
+    again = (
+        "  (handed in before: this is the first receipt, and nothing was counted)" if receipt.duplicate else ""
+    )
+    return f"#{receipt.submission_id}  {safe(receipt.team)}{again}"
+
+
+def receipt_lines(receipt: Receipt) -> list[str]:
+    """What stands below the scores of a receipt."""
+    standing = rank_line(receipt)
+    if receipt.rank is not None:
+        standing += f"; {quota_line(receipt.quota)}"
+    return [line for line in (best_line(receipt), standing) if line]
