@@ -422,10 +422,10 @@ def score(file: Path, references_file: Path, preset: str | None, contest_name: s
     """
     from dataclasses import replace
 
-    from harness.references import read_references
     from harness.submission import Predictions
 
     from harness import screens
+    from harness.references import read_references
     from harness.scoring import score_summaries
 
     contest = _contest(contest_name)
@@ -445,6 +445,132 @@ def score(file: Path, references_file: Path, preset: str | None, contest_name: s
 @cli.group(short_help="Make a contest from your own data, examine one.")
 def contest() -> None:
     """Make a contest from your own data, examine one."""
+
+
+@contest.command(name="new", short_help="Make a contest folder from a labelled file.")
+@click.argument("name")
+@click.option(
+    "--from", "source", required=True, type=click.Path(path_type=Path), metavar="FILE",
+    help="A labelled CSV, JSONL, JSON (AI Hub's too) or Parquet file, or a folder of JSON files.",
+)  # fmt: skip
+@click.option(
+    "--into", type=click.Path(path_type=Path), metavar="FOLDER", help="Where; contests/ unless told otherwise."
+)
+@click.option("--id-column", metavar="NAME", help="The column of ids, if it is not found by its name.")
+@click.option("--text-column", metavar="NAME", help="The column of documents.")
+@click.option(
+    "--summary-column",
+    "summary_columns",
+    multiple=True,
+    metavar="NAME",
+    help="A column of summaries; repeat it for further references.",
+)
+@click.option(
+    "--test-size",
+    type=float,
+    metavar="N",
+    help="Test rows, or a share below 1; 500 and at most a fifth unless told otherwise.",
+)
+@click.option(
+    "--public-fraction",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.5,
+    show_default=True,
+    help="Share of the test rows on the public board.",
+)
+@click.option(
+    "--seed", type=int, metavar="N", help="Draws the same contest again; drawn itself unless told otherwise."
+)
+@click.option("--keep-ids", is_flag=True, help="Keep the ids of the source.")
+@click.option("--title", default="", metavar="TEXT", help="What the board is headed by.")
+@click.option("--preset", metavar="NAME", help="Tokens to score by: mecab, eojeol, syllable, kiwi, dacon, ...")
+@click.option("--daily-limit", type=click.IntRange(1), metavar="N", help="Submissions a team and day.")
+def contest_new(
+    name: str,
+    source: Path,
+    into: Path | None,
+    preset: str | None,
+    daily_limit: int | None,
+    test_size: float | None,
+    **options: Any,
+) -> None:
+    """Make the contest NAME from labelled data: split by seed, new ids, answers apart.
+
+    \b
+    python cli.py contest new ours --from articles.jsonl --title "Our contest" --daily-limit 5
+    """
+    from harness import screens
+    from harness.contest import Metric, Rules
+    from harness.home import find_home
+    from harness.prepare import new_contest
+
+    prepared = new_contest(
+        name,
+        source,
+        into=into or find_home(Path.cwd()) / "contests",
+        test_size=int(test_size) if test_size is not None and test_size >= 1 else test_size,
+        metric=Metric(preset=preset) if preset else None,
+        rules=Rules(daily_limit=daily_limit),
+        **options,
+    )
+    if prepared.notices:
+        _print_faults(prepared.notices)
+    for line in screens.prepared_lines(prepared):
+        result(line)
+    say(f"Next: {PROGRAM} baseline lead --submit --contest {into / name if into else name}")
+
+
+@contest.command(name="check", short_help="Say everything that is wrong with a contest folder.")
+@click.argument("folder", required=False, metavar="[NAME|FOLDER]")
+@contest_option
+@format_option("table", "json")
+def contest_check(folder: str | None, contest_name: str | None, form: str) -> None:
+    """Say everything that is wrong with a contest folder, and what mends it. Exits with 2 if it is unusable."""
+    from harness.inspection import inspect_contest
+
+    from harness import screens
+    from harness.errors import ContestError
+    from harness.home import find_contest, find_home
+
+    root = (
+        Path(folder)
+        if folder and Path(folder).is_dir()
+        else find_contest(find_home(Path.cwd()), folder or contest_name)
+    )
+    problems = inspect_contest(root)
+    if form == "json":
+        result(
+            json.dumps([screens.problem_facts(problem) for problem in problems], ensure_ascii=False, indent=2)
+        )
+    else:
+        result(screens.inspection_line(root, problems))
+        if problems:
+            _console().print(screens.faults_table(problems, _titles()))
+    if any(screens.is_fault(problem) for problem in problems):
+        raise click.exceptions.Exit(ContestError.exit_code)
+
+
+@contest.command(name="info", short_help="Show a contest's counts, lengths and rules.")
+@click.argument("folder", required=False, metavar="[NAME|FOLDER]")
+@contest_option
+@format_option("table", "json")
+def contest_info(folder: str | None, contest_name: str | None, form: str) -> None:
+    """Show how many rows a contest has, how long its texts are, and its rules."""
+    from dataclasses import asdict
+
+    from harness.inspection import describe_contest
+
+    from harness import screens
+
+    description = describe_contest(_contest(folder or contest_name))
+    if form == "json":
+        result(json.dumps(asdict(description), ensure_ascii=False, indent=2, default=str))
+        return
+    for part in screens.contest_parts(description):
+        if isinstance(part, str):
+            result(part)
+        else:
+            _print_grid(part, form)
 
 
 # --- baseline ---------------------------------------------------------------------------------------
@@ -482,11 +608,13 @@ def _baseline_command(name: str) -> click.Command:
 
     module = load_baseline(name)
     run_options: list[click.Parameter] = [
-        click.Option(["--recipe"], type=click.Path(path_type=Path), metavar="FILE", help="Settings from a TOML file."),
+        click.Option(["--recipe"], type=click.Path(path_type=Path), metavar="FILE",
+                     help="Settings from a TOML file."),
         click.Option(["-o", "--output"], type=click.Path(path_type=Path), metavar="FILE",
                      help="Where to write the predictions; runs/TIME-NAME/preds.csv unless told otherwise."),
         click.Option(["--submit", "hand_in"], is_flag=True, help="Hand the predictions in."),
-        click.Option(["-m", "--message"], default="", metavar="TEXT", help="With --submit: shown in the history."),
+        click.Option(["-m", "--message"], default="", metavar="TEXT",
+                     help="With --submit: shown in the history."),
         click.Option(["--team"], metavar="NAME", help="With --submit: hand in as a team, not as a baseline."),
         click.Option(["--contest", "contest_name"], envvar="MATBOGI_CONTEST", metavar="NAME|FOLDER",
                      help="The contest. [env: MATBOGI_CONTEST]"),

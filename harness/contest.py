@@ -132,6 +132,23 @@ class Contest:
             ContestError: there is no such folder, or the file cannot be read or understood; the message
                 names every faulty setting at once.
         """
+        contest, faults = cls.read(folder)
+        if faults:
+            raise ContestError(
+                f"{contest.root / 'contest.toml'}: " + "; ".join(faults),
+                hint="The settings are described in docs/contest-folder.md.",
+            )
+        return contest
+
+    @classmethod
+    def read(cls, folder: str | Path) -> tuple[Contest, tuple[str, ...]]:
+        """``load`` for whoever wants to go on: the contest with defaults in place of what is faulty.
+
+        The second value names every faulty setting, each beginning with its name where it has one.
+
+        Raises:
+            ContestError: there is no such folder, or ``contest.toml`` is not TOML.
+        """
         root = Path(folder)
         settings = _read_settings(root)
         faults: list[str] = []
@@ -146,12 +163,7 @@ class Contest:
             dates=_dates(settings, faults),
         )
         faults.extend(_unknown_settings(settings))
-        if faults:
-            raise ContestError(
-                f"{root / 'contest.toml'}: " + "; ".join(faults),
-                hint="The settings are described in docs/contest-folder.md.",
-            )
-        return contest
+        return contest, tuple(faults)
 
     @cached_property
     def train(self) -> tuple[Example, ...]:
@@ -206,9 +218,10 @@ def hash_answers(answers: Sequence[Answer]) -> str:
 
 
 def reference_columns(header: Sequence[str], summary: str) -> list[str]:
-    """The columns of ``header`` that hold references: ``summary``, ``summary2``, ``summary3``, …"""
-    pattern = re.compile(re.escape(summary) + r"(\d+)?")
-    return [name for name in header if pattern.fullmatch(name)]
+    """The reference columns of ``header``, in this order: ``summary``, ``summary2``, ``summary3``, …"""
+    pattern = re.compile(re.escape(summary) + r"([0-9]*)")
+    found = [(int(match[1] or 0), name) for name in header if (match := pattern.fullmatch(name))]
+    return [name for _, name in sorted(found)]
 
 
 def read_answers(path: Path, columns: Columns) -> tuple[Answer, ...]:
@@ -216,26 +229,28 @@ def read_answers(path: Path, columns: Columns) -> tuple[Answer, ...]:
 
     Empty second and further references are left out; a row always keeps its first one.
     """
-    rows = read_table(path, [columns.id, columns.summary, "split"])
+    rows = read_table(path, [columns.id, columns.summary, "split"], hidden=True)
     names = reference_columns(list(rows[0]), columns.summary) if rows else []
-    return tuple(_answer(path, row, columns.id, names) for row in rows)
+    return tuple(_answer(path, number, row, columns.id, names) for number, row in enumerate(rows, 1))
 
 
-def _answer(path: Path, row: Mapping[str, str], id_column: str, names: Sequence[str]) -> Answer:
+def _answer(path: Path, number: int, row: Mapping[str, str], id_column: str, names: Sequence[str]) -> Answer:
+    # Neither the cell nor the id is shown: where columns were swapped, each could be a reference.
     if row["split"] not in SPLITS:
         raise ContestError(
-            f"{path}: the row with id {row[id_column]!r} has the split {row['split']!r}.",
-            hint="The split is 'public' or 'private'.",
+            f"{path}, data row {number}: the split is neither 'public' nor 'private'.",
+            hint="python cli.py contest check lists every such row.",
         )
     first, *others = (row[name] for name in names)
     references = (first, *(other for other in others if other.strip()))
     return Answer(row[id_column], references, row["split"])
 
 
-def read_table(path: Path, required: Sequence[str]) -> list[dict[str, str]]:
+def read_table(path: Path, required: Sequence[str], *, hidden: bool = False) -> list[dict[str, str]]:
     """Read one of the contest's own CSV files: UTF-8, comma, a header with the ``required`` columns.
 
     This is the organiser's side. What teams hand in is read by ``submission.py``, which trusts nothing.
+    ``hidden`` keeps the header out of messages: in a file without one, the first row is a reference.
 
     Raises:
         ContestError: the file is missing, is not UTF-8 or not well-formed CSV, lacks a column, or a row
@@ -251,19 +266,19 @@ def read_table(path: Path, required: Sequence[str]) -> list[dict[str, str]]:
         raise ContestError(f"{path} is not UTF-8 (byte {error.start}).", hint="Save it as UTF-8.") from None
     except OSError as error:
         raise ContestError(f"{path} cannot be read: {error.strerror}.") from None
-    return list(_rows(path, text, required))
+    return list(_rows(path, text, required, hidden))
 
 
-def _rows(path: Path, text: str, required: Sequence[str]) -> Iterator[dict[str, str]]:
+def _rows(path: Path, text: str, required: Sequence[str], hidden: bool) -> Iterator[dict[str, str]]:
     csv.field_size_limit(100_000_000)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = next(reader, [])
         missing = [name for name in required if name not in header]
         if missing:
+            found = "" if hidden else f"; it has {', '.join(map(repr, header)) or 'none'}"
             raise ContestError(
-                f"{path} has no column {', '.join(map(repr, missing))}; "
-                f"it has {', '.join(map(repr, header)) or 'none'}.",
+                f"{path} has no column {', '.join(map(repr, missing))}{found}.",
                 hint="The names are set under [columns] in contest.toml.",
             )
         for cells in reader:

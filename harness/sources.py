@@ -181,13 +181,10 @@ def _bytes(path: Path) -> bytes:
 
 
 def _text(path: Path, notices: list[Problem]) -> str:
-    """The file as text. UTF-8 is told from CP949 by trying it: Korean CP949 is never valid UTF-8."""
+    """The file as text. Trying tells UTF-8 from CP949: a Korean text in the one is malformed in the other."""
     content = _bytes(path)
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        names = ("utf-16",)
-    else:
-        names = ("utf-8-sig", "cp949")
-    for name in names:
+    marked = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    for name in ("utf-16",) if marked else ("utf-8-sig", "cp949"):
         try:
             text = content.decode(name)
         except UnicodeDecodeError:
@@ -223,7 +220,7 @@ def _csv_rows(reader: Any, header: list[str], faults: list[Problem]) -> Iterator
         faults.append(
             Problem(
                 "C402",
-                f"line 1: the column {', '.join(safe(name, 40) for name in doubled)} stands twice",
+                f"line 1: the column {', '.join(repr(safe(name, 40)) for name in doubled)} stands twice",
                 line=1,
                 hint="Give every column a name of its own.",
             )
@@ -271,14 +268,13 @@ def _parse(content: str, place: str, line: int | None, row: int | None, faults: 
         return json.loads(content)
     except (ValueError, RecursionError) as error:
         # A ValueError is also what an integer of more than 4300 digits gives.
+        what, hint = "not JSON that can be read", "Write it with a JSON library."
         if isinstance(error, json.JSONDecodeError):
             line = (line or 1) + error.lineno - 1
             what = f"not valid JSON (line {line}, column {error.colno}: {error.msg})"
-        else:
-            what = "not JSON that can be read"
-        faults.append(
-            Problem("C401", f"{place}: {what}", line=line, row=row, hint="Write it with a JSON library.")
-        )
+            if error.msg == "Extra data":
+                hint = "A file with one object a line is called .jsonl: rename it."
+        faults.append(Problem("C401", f"{place}: {what}", line=line, row=row, hint=hint))
         return None
 
 

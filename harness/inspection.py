@@ -1,0 +1,581 @@
+"""Says everything that is wrong with a contest folder, and what is in it.
+
+``inspect_contest`` never stops at the first fault and never shows a hidden reference: of
+``private/answers.csv`` it names rows and lines, and an id only where ``test.csv`` has the same one.
+``C…`` are faults, which have to be mended; ``CW…`` are warnings. docs/contest-folder.md tells of each
+code what mends it. ``describe_contest`` counts and measures what teams may see.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import statistics
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from harness.contest import SPLITS, Contest, Dates, Example, Metric, Rules, reference_columns
+from harness.errors import ContestError, HarnessError, Problem
+from harness.prepare import same_text_key
+from harness.text import safe
+
+CODES: Mapping[str, str] = {
+    "C101": "no contest here",
+    "C102": "contest.toml cannot be read",
+    "C103": "setting not understood",
+    "C104": "unreadable date",
+    "C105": "closes before it opens",
+    "C106": "unknown time zone",
+    "C107": "unknown metric",
+    "C201": "missing file",
+    "C202": "unreadable file",
+    "C203": "malformed CSV",
+    "C204": "missing column",
+    "C205": "no rows",
+    "C206": "doubled column",
+    "C301": "empty id",
+    "C302": "doubled id",
+    "C303": "id in both train and test",
+    "C304": "empty document",
+    "C305": "empty summary",
+    "C306": "document in both train and test",
+    "C501": "test row without an answer",
+    "C502": "answer without a test row",
+    "C503": "unknown split",
+    "C504": "split without rows",
+    "C505": "sample submission does not match test",
+    "C601": "answers in a public file",
+    "CW201": "no answers here",
+    "CW301": "id that a spreadsheet changes",
+    "CW302": "id with white space around it",
+    "CW303": "text not in NFC",
+    "CW304": "control character",
+    "CW305": "document twice in one table",
+    "CW306": "nearly the same document in train and test",
+    "CW501": "few rows in a split",
+    "CW502": "reference without tokens",
+    "CW503": "tokens cannot be looked at",
+}
+"""What each code means, in a few words."""
+
+FEW_ROWS = 30
+"""A split with fewer rows is warned about: its 95 % intervals will be wide."""
+NEAR_CHARACTERS = 100
+"""Two documents that begin with this many equal characters are nearly the same."""
+
+_CHANGED_BY_SPREADSHEETS = re.compile(
+    r"""[+-]?0[0-9]+                          # 0012: the zeros go
+      | [+-]?[0-9]+(\.[0-9]*)?[eE][+-]?[0-9]+ # 1e5: 100000
+      | [+-]?[0-9]{12,}                       # shown as 1.23E+11, and cut after 15 digits
+      | [+-]?[0-9]+\.[0-9]*0                  # 1.10: 1.1
+      | [0-9]{1,4}([-/][0-9]{1,2}){1,2}       # 3-1: the first of March
+      | (?i:true|false)
+      | [=+@-].*                              # a formula""",
+    re.VERBOSE | re.DOTALL,
+)
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def is_warning(problem: Problem) -> bool:
+    """Whether the contest can be run in spite of ``problem``."""
+    return problem.code.startswith("CW")
+
+
+def inspect_contest(folder: str | Path) -> list[Problem]:
+    """Everything wrong with the contest in ``folder``: faults first, then warnings, in the order of codes.
+
+    A copy without ``private/``, as teams have it, is no fault. An empty list means that nothing was found.
+    """
+    root = Path(folder)
+    if not (root / "contest.toml").is_file():
+        hint = "Make one with: python cli.py contest new NAME --from FILE"
+        return [Problem("C101", f"{root} holds no contest.toml.", hint=hint)]
+    contest, problems = _settings(root)
+    tables = _read_tables(contest, problems)
+    for look in _LOOKS:
+        problems.extend(look(contest, tables))
+    return sorted(problems, key=lambda problem: (is_warning(problem), problem.code))
+
+
+# --- settings -------------------------------------------------------------------------------------
+
+# How a fault of contest.toml begins, and its code. The first that fits counts.
+_SETTING_CODES = (
+    ("dates.closes is not after", "C105"),
+    ("dates.timezone", "C106"),
+    ("dates.", "C104"),
+    ("metric.", "C107"),
+    ("", "C103"),
+)
+
+
+def _settings(root: Path) -> tuple[Contest, list[Problem]]:
+    try:
+        contest, faults = Contest.read(root)
+    except ContestError as error:
+        hint = error.hint or "The settings are described in docs/contest-folder.md."
+        return Contest(root, root.name), [Problem("C102", safe(error.message), hint=hint)]
+    return contest, [_setting(fault) for fault in faults]
+
+
+def _setting(fault: str) -> Problem:
+    code = next(code for beginning, code in _SETTING_CODES if fault.startswith(beginning))
+    return Problem(
+        code, f"contest.toml: {safe(fault)}", hint="The settings are described in docs/contest-folder.md."
+    )
+
+
+# --- tables ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One data row: ``number`` without the header, ``line`` the physical line it begins on."""
+
+    number: int
+    line: int
+    cells: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """One of the contest's files, as far as it could be read; ``complete`` when nothing was lost."""
+
+    file: str
+    header: tuple[str, ...]
+    rows: tuple[_Row, ...]
+    complete: bool
+
+    def problem(self, code: str, row: _Row, message: str, hint: str, id: str | None = None) -> Problem:
+        return Problem(code, f"{self.file}: {message}", line=row.line, row=row.number, id=id, hint=hint)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tables:
+    train: _Table | None
+    test: _Table | None
+    sample: _Table | None
+    answers: _Table | None
+
+    @property
+    def public(self) -> list[_Table]:
+        return [table for table in (self.train, self.test, self.sample) if table]
+
+    @property
+    def all(self) -> list[_Table]:
+        return [*self.public, *([self.answers] if self.answers else [])]
+
+
+def _read_tables(contest: Contest, problems: list[Problem]) -> _Tables:
+    columns = contest.columns
+    read = partial(_read_table, contest.root, problems=problems)
+    answers = None
+    if (contest.root / "private").is_dir():
+        answers = read("private/answers.csv", [columns.id, columns.summary, "split"])
+    else:
+        hint = "A team's copy is like this. Where scores are made, private/answers.csv is needed."
+        problems.append(Problem("CW201", "There is no private/ here, so nothing can be scored.", hint=hint))
+    return _Tables(
+        train=read("train.csv", [columns.id, columns.text, columns.summary]),
+        test=read("test.csv", [columns.id, columns.text]),
+        sample=read("sample_submission.csv", [columns.id, columns.summary]),
+        answers=answers,
+    )
+
+
+def _read_table(root: Path, file: str, required: Sequence[str], problems: list[Problem]) -> _Table | None:
+    text = _read_text(root, file, problems)
+    if text is None:
+        return None
+    faults: list[Problem] = []
+    header, rows = _parse(file, text, faults)
+    faults += _header_faults(file, header, required)
+    if not rows and not faults:
+        faults.append(Problem("C205", f"{file}: no rows.", hint="Write the rows, or make the contest anew."))
+    problems += faults
+    if not set(required) <= set(header):
+        return None
+    return _Table(file, tuple(header), tuple(rows), complete=not faults)
+
+
+def _read_text(root: Path, file: str, problems: list[Problem]) -> str | None:
+    try:
+        return (root / file).read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        hint = "Put it back, or make the contest anew: python cli.py contest new NAME --from FILE"
+        problems.append(Problem("C201", f"{file} is missing.", hint=hint))
+    except UnicodeDecodeError as error:
+        problems.append(Problem("C202", f"{file} is not UTF-8 (byte {error.start}).", hint="Save it as UTF-8."))
+    except OSError as error:
+        message = f"{file} cannot be read: {error.strerror}."
+        problems.append(Problem("C202", message, hint="It must be a file that you may read."))
+    return None
+
+
+def _parse(file: str, text: str, faults: list[Problem]) -> tuple[list[str], list[_Row]]:
+    csv.field_size_limit(100_000_000)
+    # newline="" keeps the line ends inside fields, and str.splitlines() would count other lines.
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header: list[str] = []
+    rows: list[_Row] = []
+    line = 1
+    try:
+        header = next(reader, [])
+        line = reader.line_num + 1
+        for cells in reader:
+            if cells:
+                row = _Row(len(rows) + 1, line, dict(zip(header, cells, strict=False)))
+                if len(cells) != len(header):
+                    faults.append(_wrong_width(file, row, len(cells), len(header)))
+                rows.append(row)
+            line = reader.line_num + 1
+    except csv.Error as error:
+        # Where a quote is wrong nobody knows where the next row begins, so the reading ends here.
+        hint = "Write it with a CSV library; quotes inside a quoted field are doubled."
+        message = f"{file}: {error} in the row that begins here. The rest was not read."
+        faults.append(Problem("C203", message, line=line, row=len(rows) + 1, hint=hint))
+    return header, [row for row in rows if len(row.cells) == len(set(header))]
+
+
+def _wrong_width(file: str, row: _Row, found: int, wanted: int) -> Problem:
+    message = f"{file}: {found} fields where the header has {wanted}."
+    hint = "Quote fields that hold commas or newlines."
+    return Problem("C203", message, line=row.line, row=row.number, hint=hint)
+
+
+def _header_faults(file: str, header: Sequence[str], required: Sequence[str]) -> Iterator[Problem]:
+    # The header is not shown: in an answers.csv without one, the first row is a reference.
+    hint = "The names are set under [columns] in contest.toml."
+    missing = [name for name in required if name not in header]
+    if missing:
+        names = ", ".join(repr(safe(name, 40)) for name in missing)
+        yield Problem("C204", f"{file}: no column {names}.", line=1, hint=hint)
+    doubled = [name for name in required if list(header).count(name) > 1]
+    for name in doubled:
+        yield Problem(
+            "C206", f"{file}: the column {safe(name, 40)!r} stands twice.", line=1, hint="Keep one of them."
+        )
+
+
+# --- ids and documents ----------------------------------------------------------------------------
+
+
+def _known_ids(contest: Contest, tables: _Tables) -> set[str]:
+    """The ids that may be shown: public ones."""
+    return {row.cells[contest.columns.id] for table in tables.public for row in table.rows}
+
+
+def _look_at_ids(contest: Contest, tables: _Tables) -> Iterator[Problem]:
+    column, known = contest.columns.id, _known_ids(contest, tables)
+    for table in tables.all:
+        first: dict[str, _Row] = {}
+        for row in table.rows:
+            id = row.cells[column]
+            shown = id if id in known else None
+            if not id.strip():
+                yield table.problem("C301", row, "empty id.", "Every row needs an id of its own.")
+            elif id in first:
+                message = f"the id stands in row {first[id].number} (line {first[id].line}) already."
+                yield table.problem("C302", row, message, "Give one of them another id, or take it out.", shown)
+            first.setdefault(id, row)
+
+
+def _look_at_id_shapes(contest: Contest, tables: _Tables) -> Iterator[Problem]:
+    for table in (tables.train, tables.test):
+        for row in table.rows if table else ():
+            id = row.cells[contest.columns.id]
+            if _CHANGED_BY_SPREADSHEETS.fullmatch(id):
+                hint = (
+                    "A file that was opened in a spreadsheet will not match. Use ids that begin with a letter."
+                )
+                yield table.problem("CW301", row, "a spreadsheet changes this id.", hint, id)
+            if id != id.strip() and id.strip():
+                hint = "Many programs strip it, and the id no longer matches."
+                yield table.problem("CW302", row, "white space around the id.", hint, id)
+
+
+def _look_at_texts(contest: Contest, tables: _Tables) -> Iterator[Problem]:
+    """Empty, decomposed and control characters, in every table."""
+    columns, known = contest.columns, _known_ids(contest, tables)
+    for table in tables.all:
+        summaries = [] if table in (tables.test, tables.sample) else [columns.summary]
+        for row in table.rows:
+            id = row.cells[columns.id]
+            tell = partial(_tell, table, row, id if id in known else None)
+            if columns.text in row.cells and not row.cells[columns.text].strip():
+                yield tell("C304", "empty document.", "Write it, or take the row out of every table.")
+            if any(not row.cells[name].strip() for name in summaries):
+                yield tell("C305", "empty summary.", "Write it, or take the row out of every table.")
+            yield from _spelling(row, tell)
+
+
+def _tell(table: _Table, row: _Row, id: str | None, code: str, message: str, hint: str) -> Problem:
+    return table.problem(code, row, message, hint, id)
+
+
+def _spelling(row: _Row, tell: Callable[[str, str, str], Problem]) -> Iterator[Problem]:
+    cells = row.cells.values()
+    if not all(unicodedata.is_normalized("NFC", cell) for cell in cells):
+        hint = "macOS writes syllables in parts (NFD). Normalise the file to NFC."
+        yield tell("CW303", "text not in NFC.", hint)
+    if any(_CONTROL.search(cell.replace("\r\n", "\n")) for cell in cells):
+        yield tell("CW304", "a control character.", "Take it out: no program shows it.")
+
+
+def _look_at_overlap(contest: Contest, tables: _Tables) -> Iterator[Problem]:
+    """Ids and documents that stand in both train and test."""
+    if tables.train is None or tables.test is None:
+        return
+    columns = contest.columns
+    ids = {row.cells[columns.id]: row for row in tables.train.rows}
+    keys = {same_text_key(row.cells[columns.text]): row for row in tables.train.rows}
+    near = {key[:NEAR_CHARACTERS]: row for key, row in keys.items() if len(key) >= NEAR_CHARACTERS}
+    for row in tables.test.rows:
+        id, key = row.cells[columns.id], same_text_key(row.cells[columns.text])
+        tell = partial(_tell, tables.test, row, id)
+        if id.strip() and id in ids:
+            yield tell("C303", f"the id is row {ids[id].number} of train.csv too.", "Give one another id.")
+        if key and key in keys:
+            hint = "Its answer is public. Take it out of train.csv."
+            yield tell("C306", f"the document is row {keys[key].number} of train.csv too.", hint)
+        elif key[:NEAR_CHARACTERS] in near:
+            other = near[key[:NEAR_CHARACTERS]].number
+            hint = "If both tell the same story, take one out of train.csv."
+            yield tell("CW306", f"begins like row {other} of train.csv.", hint)
+
+
+def _look_at_doubles(contest: Contest, tables: _Tables) -> Iterator[Problem]:
+    for table in (tables.train, tables.test):
+        first: dict[str, int] = {}
+        for row in table.rows if table else ():
+            key = same_text_key(row.cells[contest.columns.text])
+            if key and key in first:
+                message = f"the document is row {first[key]} too."
+                id = row.cells[contest.columns.id]
+                yield table.problem("CW305", row, message, "Keep one of them.", id)
+            first.setdefault(key, row.number)
+
+
+# --- answers and the sample -----------------------------------------------------------------------
+
+
+def _look_at_answers(contest: Contest, tables: _Tables) -> Iterator[Problem]:
+    answers = tables.answers
+    if answers is None:
+        return
+    counts = Counter(row.cells["split"] for row in answers.rows)
+    for row in answers.rows:
+        if row.cells["split"] not in SPLITS:
+            yield answers.problem("C503", row, "unknown split.", "The split is 'public' or 'private'.")
+    for split in SPLITS if answers.rows else ():
+        if not counts[split]:
+            hint = "Draw the split anew: each board needs rows."
+            yield Problem("C504", f"{answers.file}: no row has the split '{split}'.", hint=hint)
+        elif counts[split] < FEW_ROWS:
+            message = f"{answers.file}: the split '{split}' has {counts[split]} rows, fewer than {FEW_ROWS}."
+            hint = "The 95 % intervals will be wide, and few systems will be told apart."
+            yield Problem("CW501", message, hint=hint)
+    yield from _unmatched_answers(contest, tables)
+
+
+def _unmatched_answers(contest: Contest, tables: _Tables) -> Iterator[Problem]:
+    test, answers, column = tables.test, tables.answers, contest.columns.id
+    # Where rows could not be read, each would be reported as missing a second time.
+    if test is None or answers is None or not (test.complete and answers.complete):
+        return
+    asked, answered = _ids(test, column), _ids(answers, column)
+    for row in test.rows:
+        id = row.cells[column]
+        if id not in answered:
+            hint = "Add the row to private/answers.csv, or take it out of test.csv and sample_submission.csv."
+            yield test.problem("C501", row, "no answer to this row.", hint, id)
+    for row in answers.rows:
+        if row.cells[column] not in asked:
+            hint = "Take it out, or add the document to test.csv."
+            yield answers.problem("C502", row, "test.csv has no row with this id.", hint)
+
+
+def _ids(table: _Table, column: str) -> set[str]:
+    return {row.cells[column] for row in table.rows}
+
+
+def _look_at_sample(contest: Contest, tables: _Tables) -> Iterator[Problem]:
+    test, sample, column = tables.test, tables.sample, contest.columns.id
+    if test is None or sample is None or not (test.complete and sample.complete):
+        return
+    asked, shown = _ids(test, column), _ids(sample, column)
+    hint = "It has one row for each row of test.csv, with the same ids."
+    for row in test.rows:
+        if row.cells[column] not in shown:
+            yield test.problem("C505", row, "sample_submission.csv lacks this id.", hint, row.cells[column])
+    for row in sample.rows:
+        if row.cells[column] not in asked:
+            yield sample.problem("C505", row, "test.csv has no row with this id.", hint, row.cells[column])
+
+
+def _look_for_leaks(contest: Contest, tables: _Tables) -> Iterator[Problem]:
+    """Answers that stand where teams can read them."""
+    if tables.test:
+        names = reference_columns(tables.test.header, contest.columns.summary)
+        for row in tables.test.rows:
+            if any(row.cells[name].strip() for name in names):
+                id = row.cells[contest.columns.id]
+                yield tables.test.problem("C601", row, "a summary.", "Take the column out of test.csv.", id)
+    if tables.sample and tables.answers:
+        yield from _answered_sample(contest, tables.sample, tables.answers)
+
+
+def _answered_sample(contest: Contest, sample: _Table, answers: _Table) -> Iterator[Problem]:
+    columns = contest.columns
+    names = reference_columns(answers.header, columns.summary)
+    references = {
+        row.cells[columns.id]: {same_text_key(row.cells[name]) for name in names} - {""} for row in answers.rows
+    }
+    for row in sample.rows:
+        id = row.cells[columns.id]
+        if same_text_key(row.cells[columns.summary]) in references.get(id, ()):
+            yield sample.problem(
+                "C601", row, "the summary is the hidden one.", "Leave the summaries empty.", id
+            )
+
+
+def _look_at_tokens(contest: Contest, tables: _Tables) -> Iterator[Problem]:
+    """References that the metric's tokenizer finds nothing in: whatever is handed in scores 0 there."""
+    # Imported late: some tokenizers load a dictionary.
+    from harness.tokenizers import load_tokenizer
+
+    answers = tables.answers
+    if answers is None or not answers.rows:
+        return
+    preset = contest.metric.preset
+    try:
+        tokenizer = load_tokenizer(preset)
+    except HarnessError as error:
+        message = f"The tokens of the preset '{preset}' cannot be looked at: {error.message}"
+        yield Problem("CW503", message, hint=error.hint)
+        return
+    known = _known_ids(contest, tables)
+    names = reference_columns(answers.header, contest.columns.summary)
+    places = [(row, row.cells[name]) for row in answers.rows for name in names if row.cells[name].strip()]
+    found = tokenizer([text for _, text in places])
+    for (row, _), tokens in zip(places, found, strict=True):
+        if not tokens:
+            id = row.cells[contest.columns.id]
+            message = f"a reference without a token of the preset '{preset}', so every summary scores 0."
+            hint = "Choose a preset for the language of the references, or write a reference with words."
+            yield answers.problem("CW502", row, message, hint, id if id in known else None)
+
+
+_LOOKS: tuple[Callable[[Contest, _Tables], Iterable[Problem]], ...] = (
+    _look_at_ids,
+    _look_at_id_shapes,
+    _look_at_texts,
+    _look_at_overlap,
+    _look_at_doubles,
+    _look_at_answers,
+    _look_at_sample,
+    _look_for_leaks,
+    _look_at_tokens,
+)
+
+
+# --- description ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LengthDistribution:
+    """How long the texts of one column are, in ``characters`` or in ``eojeol`` (split at white space).
+
+    ``p95`` is the smallest length that at least 95 % of the texts do not exceed (nearest rank).
+    """
+
+    table: str
+    column: str
+    unit: str
+    minimum: int
+    median: float
+    mean: float
+    p95: int
+    maximum: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContestDescription:
+    """What a contest holds. Nothing is measured on the hidden references; they are only counted.
+
+    ``public`` and ``private`` are rows of the answers and ``references`` is how many rows have how many
+    references; all three are ``None`` in a team's copy. ``dates`` are in the contest's own time zone.
+    """
+
+    name: str
+    title: str
+    description: str
+    train: int
+    test: int
+    public: int | None
+    private: int | None
+    references: tuple[tuple[int, int], ...] | None
+    lengths: tuple[LengthDistribution, ...]
+    metric: Metric
+    rules: Rules
+    dates: Dates
+
+
+def describe_contest(contest: Contest) -> ContestDescription:
+    """Count and measure ``contest``: train, then test, always in the same order.
+
+    Raises:
+        ContestError: a table cannot be read; ``inspect_contest`` tells everything that is wrong.
+    """
+    answers = contest.answers if (contest.root / "private" / "answers.csv").exists() else None
+    splits = Counter(answer.split for answer in answers or ())
+    references = Counter(len(answer.references) for answer in answers or ())
+    return ContestDescription(
+        name=contest.name,
+        title=contest.title,
+        description=contest.description,
+        train=len(contest.train),
+        test=len(contest.test),
+        public=None if answers is None else splits["public"],
+        private=None if answers is None else splits["private"],
+        references=None if answers is None else tuple(sorted(references.items())),
+        lengths=(*_lengths("train", contest.train), *_lengths("test", contest.test)),
+        metric=contest.metric,
+        rules=contest.rules,
+        dates=_local(contest.dates),
+    )
+
+
+def _local(dates: Dates) -> Dates:
+    opens, closes = (moment and moment.astimezone(dates.zone) for moment in (dates.opens, dates.closes))
+    return Dates(opens, closes, dates.timezone)
+
+
+def _lengths(table: str, examples: Sequence[Example]) -> Iterator[LengthDistribution]:
+    columns = {
+        "text": [example.text for example in examples],
+        "summary": [example.summary for example in examples if example.summary is not None],
+    }
+    for column, texts in columns.items():
+        if texts:
+            yield _distribution(table, column, "characters", [len(text) for text in texts])
+            yield _distribution(table, column, "eojeol", [len(text.split()) for text in texts])
+
+
+def _distribution(table: str, column: str, unit: str, lengths: Sequence[int]) -> LengthDistribution:
+    ordered = sorted(lengths)
+    return LengthDistribution(
+        table=table,
+        column=column,
+        unit=unit,
+        minimum=ordered[0],
+        median=statistics.median(ordered),
+        mean=statistics.fmean(ordered),
+        p95=ordered[-(-len(ordered) * 95 // 100) - 1],
+        maximum=ordered[-1],
+    )
