@@ -107,14 +107,18 @@ def _print_grid(grid: Grid, form: str) -> None:
 def _print_faults(problems: Sequence[Problem]) -> None:
     from harness.screens import faults_table
 
-    _console(stderr=True).print(faults_table(problems, _titles()))
+    _console(stderr=True).print(faults_table(problems, _titles(problems)))
 
 
-def _titles() -> dict[str, str]:
-    from harness.inspection import CODES as CONTEST_CODES
+def _titles(problems: Sequence[Problem]) -> dict[str, str]:
+    """What the codes of ``problems`` are called; contest folders have codes of their own."""
+    if any(problem.code.startswith("C") for problem in problems):
+        from harness.inspection import CODES as FOLDER_CODES
+
+        return dict(FOLDER_CODES)
     from harness.submission import CODES
 
-    return {code: entry.title for code, entry in {**CODES, **CONTEST_CODES}.items()}
+    return {code: entry.title for code, entry in CODES.items()}
 
 
 def _can_draw_bars() -> bool:
@@ -222,7 +226,7 @@ def _print_report(report: Any, file: Path) -> None:
     console.print(headline, style="bold", soft_wrap=True)
     problems = [*report.problems, *report.notices]
     if problems:
-        console.print(faults_table(problems, _titles()))
+        console.print(faults_table(problems, _titles(problems)))
     for line in details:
         console.print(line, soft_wrap=True)
     if report.ok:
@@ -403,7 +407,8 @@ def show(submission_id: int, private: bool, board_path: str | None, form: str) -
         result("")
         _print_grid(grid, form)
     if detail.problems or detail.notices:
-        _console().print(screens.faults_table([*detail.problems, *detail.notices], _titles()))
+        found = [*detail.problems, *detail.notices]
+        _console().print(screens.faults_table(found, _titles(found)))
 
 
 @cli.command(short_help="Score a predictions file against any labelled file.")
@@ -545,7 +550,7 @@ def contest_check(folder: str | None, contest_name: str | None, form: str) -> No
     else:
         result(screens.inspection_line(root, problems))
         if problems:
-            _console().print(screens.faults_table(problems, _titles()))
+            _console().print(screens.faults_table(problems, _titles(problems)))
     if any(screens.is_fault(problem) for problem in problems):
         raise click.exceptions.Exit(ContestError.exit_code)
 

@@ -52,7 +52,7 @@ def read_recipe(path: Path) -> Recipe:
     ]
     if faults:
         raise UsageError(f"{path}: {'; '.join(faults)}.")
-    return Recipe(baseline, plain_values(settings, str(path)), message)
+    return Recipe(str(baseline), plain_values(settings, str(path)), message)
 
 
 def make_config(baseline: Baseline, settings: Mapping[str, Any], origin: str) -> Any:
@@ -133,7 +133,7 @@ def _commit() -> str | None:
     """The commit of the code, with ``+`` where it has been changed since; ``None`` outside a checkout."""
     folder = Path(__file__).parent
     try:
-        found = subprocess.run(
+        found = subprocess.run(  # noqa: S603 - nothing from outside is in it
             ["git", "-C", str(folder), "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],  # noqa: S607
             capture_output=True, text=True, timeout=10, check=True,
         )  # fmt: skip

@@ -18,7 +18,7 @@ from baselines import Progress, setting
 from baselines.sentences import cut, split_sentences
 from harness.contest import Example
 from harness.errors import UsageError
-from harness.tokenizers import mecab_nouns
+from harness.tokenizers import load_mecab
 
 CONVERGED = 1e-6
 MAX_ITERATIONS = 100
@@ -42,28 +42,33 @@ def summarize(
     summaries = []
     for done, example in enumerate(test, start=1):
         sentences = split_sentences(example.text)
-        chosen = rank_sentences([mecab_nouns(sentence) for sentence in sentences], config.damping)
+        chosen = rank_sentences([nouns(sentence) for sentence in sentences], config.damping)
         best = sorted(chosen[: config.sentences])
         summaries.append(cut(" ".join(sentences[index] for index in best), config.max_characters))
         progress(done, len(test))
     return summaries
 
 
-def rank_sentences(nouns: Sequence[Sequence[str]], damping: float) -> list[int]:
+def nouns(text: str) -> list[str]:
+    """The common and proper nouns of ``text``, repetitions kept."""
+    return [surface for surface, tag in load_mecab().parse(text) if tag.startswith(("NNG", "NNP"))]
+
+
+def rank_sentences(words: Sequence[Sequence[str]], damping: float) -> list[int]:
     """Indices of the sentences, the most central first; equals keep the document's order."""
-    scores = page_rank(similarities(nouns), damping)
+    scores = page_rank(similarities(words), damping)
     # Rounded, so that a difference in the last bit between machines does not decide.
-    return sorted(range(len(nouns)), key=lambda index: (-round(float(scores[index]), 9), index))
+    return sorted(range(len(words)), key=lambda index: (-round(float(scores[index]), 9), index))
 
 
-def similarities(nouns: Sequence[Sequence[str]]) -> NDArray[np.float64]:
+def similarities(sentences: Sequence[Sequence[str]]) -> NDArray[np.float64]:
     """Float64 [sentences, sentences]: shared nouns over ``log|a| + log|b|`` (Mihalcea and Tarau, 4.1)."""
-    sets = [frozenset(words) for words in nouns]
-    matrix = np.zeros((len(nouns), len(nouns)))
+    sets = [frozenset(words) for words in sentences]
+    matrix = np.zeros((len(sentences), len(sentences)))
     for i, first in enumerate(sets):
         for j in range(i):
             shared = len(first & sets[j])
-            length = math.log(max(len(nouns[i]), 1)) + math.log(max(len(nouns[j]), 1))
+            length = math.log(max(len(sentences[i]), 1)) + math.log(max(len(sentences[j]), 1))
             # Two sentences of one noun each have length 0: the formula gives nothing for them.
             if shared and length > 0:
                 matrix[i, j] = matrix[j, i] = shared / length
@@ -75,9 +80,9 @@ def page_rank(weights: NDArray[np.float64], damping: float) -> NDArray[np.float6
     count = len(weights)
     totals = weights.sum(axis=0)
     shares = np.divide(weights, totals, out=np.zeros_like(weights), where=totals > 0)
-    scores = np.ones(count)
+    scores: NDArray[np.float64] = np.ones(count)
     for _ in range(MAX_ITERATIONS):
-        updated = (1 - damping) + damping * (shares @ scores)
+        updated: NDArray[np.float64] = (1 - damping) + damping * (shares @ scores)
         if np.abs(updated - scores).max(initial=0.0) < CONVERGED:
             return updated
         scores = updated

@@ -24,44 +24,98 @@ from harness.errors import ContestError, HarnessError, Problem
 from harness.prepare import same_text_key
 from harness.text import safe
 
-CODES: Mapping[str, str] = {
-    "C101": "no contest here",
-    "C102": "contest.toml cannot be read",
-    "C103": "setting not understood",
-    "C104": "unreadable date",
-    "C105": "closes before it opens",
-    "C106": "unknown time zone",
-    "C107": "unknown metric",
-    "C201": "missing file",
-    "C202": "unreadable file",
-    "C203": "malformed CSV",
-    "C204": "missing column",
-    "C205": "no rows",
-    "C206": "doubled column",
-    "C301": "empty id",
-    "C302": "doubled id",
-    "C303": "id in both train and test",
-    "C304": "empty document",
-    "C305": "empty summary",
-    "C306": "document in both train and test",
-    "C501": "test row without an answer",
-    "C502": "answer without a test row",
-    "C503": "unknown split",
-    "C504": "split without rows",
-    "C505": "sample submission does not match test",
-    "C601": "answers in a public file",
-    "CW201": "no answers here",
-    "CW301": "id that a spreadsheet changes",
-    "CW302": "id with white space around it",
-    "CW303": "text not in NFC",
-    "CW304": "control character",
-    "CW305": "document twice in one table",
-    "CW306": "nearly the same document in train and test",
-    "CW501": "few rows in a split",
-    "CW502": "reference without tokens",
-    "CW503": "tokens cannot be looked at",
+
+@dataclass(frozen=True, slots=True)
+class ContestCode:
+    """What a code means, in a few words, and what mends it."""
+
+    title: str
+    fix: str
+
+
+_SETTINGS = "The settings are described in docs/contest-folder.md."
+_QUOTING = "Write the file with a CSV library: it quotes fields that hold commas, quotes or newlines."
+_REPLACE = "Put the file back, or make the contest anew: python cli.py contest new NAME --from FILE"
+_OVERLAP = "Take it out of train.csv: a row that teams can learn by heart measures nothing."
+_SAMPLE = "sample_submission.csv has one row for each row of test.csv, with the same ids."
+
+CODES: Mapping[str, ContestCode] = {
+    "C101": ContestCode("no contest here", "Make one with: python cli.py contest new NAME --from FILE"),
+    "C102": ContestCode("contest.toml cannot be read", "Mend the line that is named. " + _SETTINGS),
+    "C103": ContestCode("setting not understood", _SETTINGS),
+    "C104": ContestCode("unreadable date", "Write dates as 2026-12-24T23:59:00+09:00, with or without quotes."),
+    "C105": ContestCode("closes before it opens", "dates.closes is a moment after dates.opens."),
+    "C106": ContestCode(
+        "unknown time zone",
+        "Name it as in Asia/Seoul or UTC. On Windows the names come with: pip install tzdata",
+    ),
+    "C107": ContestCode("unknown metric", "Take one of the values in the message."),
+    "C201": ContestCode("missing file", _REPLACE),
+    "C202": ContestCode("unreadable file", "It must be a file that you may read, saved as UTF-8."),
+    "C203": ContestCode("malformed CSV", _QUOTING),
+    "C204": ContestCode("missing column", "The names are set under [columns] in contest.toml."),
+    "C205": ContestCode("no rows", _REPLACE),
+    "C206": ContestCode("doubled column", "Keep one of them."),
+    "C301": ContestCode("empty id", "Give every row an id of its own, the same in every file."),
+    "C302": ContestCode("doubled id", "Give one of the rows another id, or take it out."),
+    "C303": ContestCode("id in both train and test", "Give one of the rows another id."),
+    "C304": ContestCode("empty document", "Write it, or take the row out of every file."),
+    "C305": ContestCode("empty summary", "Write it, or take the row out of every file."),
+    "C306": ContestCode("document in both train and test", _OVERLAP),
+    "C401": ContestCode("source: unreadable row", _QUOTING + " JSON comes from a JSON library."),
+    "C402": ContestCode("source: doubled column", "Give every column a name of its own."),
+    "C403": ContestCode("source: no text", "A document is a text; summaries are a text or a list of texts."),
+    "C404": ContestCode("source: no id", "Leave --keep-ids out, and every row gets a new one."),
+    "C405": ContestCode("source: doubled id", "Leave --keep-ids out, and every row gets a new one."),
+    "C501": ContestCode(
+        "test row without an answer", "Add the row to private/answers.csv, or take it out of the other files."
+    ),
+    "C502": ContestCode("answer without a test row", "Take it out, or add the document to test.csv."),
+    "C503": ContestCode("unknown split", "The split is 'public' or 'private'."),
+    "C504": ContestCode("split without rows", "Both boards need rows: set some rows' split to it."),
+    "C505": ContestCode("sample submission does not match test", _SAMPLE),
+    "C601": ContestCode(
+        "answers in a public file", "Empty the column; hidden summaries stand in private/ only."
+    ),
+    "CW201": ContestCode(
+        "no answers here", "A team's copy is like this. Where scores are made, private/answers.csv is needed."
+    ),
+    "CW301": ContestCode(
+        "id that a spreadsheet changes",
+        "A file that was opened in a spreadsheet will not match. Use ids that begin with a letter.",
+    ),
+    "CW302": ContestCode(
+        "id with white space around it", "Take the space out: many programs do, and fail to match."
+    ),
+    "CW303": ContestCode(
+        "text not in NFC", "macOS writes syllables in parts (NFD). Normalise the file to NFC."
+    ),
+    "CW304": ContestCode("control character", "Take it out: no program shows it."),
+    "CW305": ContestCode("document twice in one table", "Keep one of the rows."),
+    "CW306": ContestCode(
+        "nearly the same document in train and test", "If both tell the same story, take one out of train.csv."
+    ),
+    "CW501": ContestCode(
+        "few rows in a split", "Its 95 % intervals will be wide, and few systems are told apart. Use more rows."
+    ),
+    "CW502": ContestCode(
+        "reference without tokens",
+        "Choose a preset for the language of the references, or write a reference with words.",
+    ),
+    "CW503": ContestCode("tokens cannot be looked at", "Install what the preset needs, then check again."),
+    "CN101": ContestCode(
+        "decoded from another encoding", "If the contest's Hangul is wrong, save the source as UTF-8."
+    ),
+    "CN102": ContestCode("a title taken for the summary", "Name another column with --summary-column."),
+    "CN201": ContestCode("composed", "Nothing to do: the same words, in NFC."),
+    "CN202": ContestCode("control characters removed", "Nothing to do."),
+    "CN203": ContestCode("rows left out: empty", "Nothing to do, unless there are many: see --text-column."),
+    "CN204": ContestCode(
+        "rows left out: doubled", "Nothing to do: a document in both train and test would give its answer away."
+    ),
+    "CN205": ContestCode("small test set", "For another size: --test-size N."),
 }
-"""What each code means, in a few words."""
+"""Every code of a contest folder (``C``, ``CW``) and of making one (``C4``, ``CN``)."""
 
 FEW_ROWS = 30
 """A split with fewer rows is warned about: its 95 % intervals will be wide."""
@@ -163,8 +217,12 @@ class _Tables:
     answers: _Table | None
 
     @property
+    def documents(self) -> list[_Table]:
+        return [table for table in (self.train, self.test) if table]
+
+    @property
     def public(self) -> list[_Table]:
-        return [table for table in (self.train, self.test, self.sample) if table]
+        return [*self.documents, *([self.sample] if self.sample else [])]
 
     @property
     def all(self) -> list[_Table]:
@@ -223,29 +281,30 @@ def _parse(file: str, text: str, faults: list[Problem]) -> tuple[list[str], list
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] = []
     rows: list[_Row] = []
-    line = 1
+    number, line = 0, 1
     try:
         header = next(reader, [])
         line = reader.line_num + 1
         for cells in reader:
             if cells:
-                row = _Row(len(rows) + 1, line, dict(zip(header, cells, strict=False)))
-                if len(cells) != len(header):
-                    faults.append(_wrong_width(file, row, len(cells), len(header)))
-                rows.append(row)
+                number += 1
+                if len(cells) == len(header):
+                    rows.append(_Row(number, line, dict(zip(header, cells, strict=True))))
+                else:
+                    faults.append(_wrong_width(file, number, line, len(cells), len(header)))
             line = reader.line_num + 1
     except csv.Error as error:
         # Where a quote is wrong nobody knows where the next row begins, so the reading ends here.
         hint = "Write it with a CSV library; quotes inside a quoted field are doubled."
         message = f"{file}: {error} in the row that begins here. The rest was not read."
-        faults.append(Problem("C203", message, line=line, row=len(rows) + 1, hint=hint))
-    return header, [row for row in rows if len(row.cells) == len(set(header))]
+        faults.append(Problem("C203", message, line=line, row=number + 1, hint=hint))
+    return header, rows
 
 
-def _wrong_width(file: str, row: _Row, found: int, wanted: int) -> Problem:
+def _wrong_width(file: str, number: int, line: int, found: int, wanted: int) -> Problem:
     message = f"{file}: {found} fields where the header has {wanted}."
     hint = "Quote fields that hold commas or newlines."
-    return Problem("C203", message, line=row.line, row=row.number, hint=hint)
+    return Problem("C203", message, line=line, row=number, hint=hint)
 
 
 def _header_faults(file: str, header: Sequence[str], required: Sequence[str]) -> Iterator[Problem]:
@@ -286,8 +345,8 @@ def _look_at_ids(contest: Contest, tables: _Tables) -> Iterator[Problem]:
 
 
 def _look_at_id_shapes(contest: Contest, tables: _Tables) -> Iterator[Problem]:
-    for table in (tables.train, tables.test):
-        for row in table.rows if table else ():
+    for table in tables.documents:
+        for row in table.rows:
             id = row.cells[contest.columns.id]
             if _CHANGED_BY_SPREADSHEETS.fullmatch(id):
                 hint = (
@@ -303,13 +362,13 @@ def _look_at_texts(contest: Contest, tables: _Tables) -> Iterator[Problem]:
     """Empty, decomposed and control characters, in every table."""
     columns, known = contest.columns, _known_ids(contest, tables)
     for table in tables.all:
-        summaries = [] if table in (tables.test, tables.sample) else [columns.summary]
+        holds_summaries = table is tables.train or table is tables.answers
         for row in table.rows:
             id = row.cells[columns.id]
             tell = partial(_tell, table, row, id if id in known else None)
-            if columns.text in row.cells and not row.cells[columns.text].strip():
+            if not row.cells.get(columns.text, "-").strip():
                 yield tell("C304", "empty document.", "Write it, or take the row out of every table.")
-            if any(not row.cells[name].strip() for name in summaries):
+            if holds_summaries and not row.cells[columns.summary].strip():
                 yield tell("C305", "empty summary.", "Write it, or take the row out of every table.")
             yield from _spelling(row, tell)
 
@@ -329,15 +388,15 @@ def _spelling(row: _Row, tell: Callable[[str, str, str], Problem]) -> Iterator[P
 
 def _look_at_overlap(contest: Contest, tables: _Tables) -> Iterator[Problem]:
     """Ids and documents that stand in both train and test."""
-    if tables.train is None or tables.test is None:
+    train, test, columns = tables.train, tables.test, contest.columns
+    if train is None or test is None:
         return
-    columns = contest.columns
-    ids = {row.cells[columns.id]: row for row in tables.train.rows}
-    keys = {same_text_key(row.cells[columns.text]): row for row in tables.train.rows}
+    ids = {row.cells[columns.id]: row for row in train.rows}
+    keys = {same_text_key(row.cells[columns.text]): row for row in train.rows}
     near = {key[:NEAR_CHARACTERS]: row for key, row in keys.items() if len(key) >= NEAR_CHARACTERS}
-    for row in tables.test.rows:
+    for row in test.rows:
         id, key = row.cells[columns.id], same_text_key(row.cells[columns.text])
-        tell = partial(_tell, tables.test, row, id)
+        tell = partial(_tell, test, row, id)
         if id.strip() and id in ids:
             yield tell("C303", f"the id is row {ids[id].number} of train.csv too.", "Give one another id.")
         if key and key in keys:
@@ -350,9 +409,9 @@ def _look_at_overlap(contest: Contest, tables: _Tables) -> Iterator[Problem]:
 
 
 def _look_at_doubles(contest: Contest, tables: _Tables) -> Iterator[Problem]:
-    for table in (tables.train, tables.test):
+    for table in tables.documents:
         first: dict[str, int] = {}
-        for row in table.rows if table else ():
+        for row in table.rows:
             key = same_text_key(row.cells[contest.columns.text])
             if key and key in first:
                 message = f"the document is row {first[key]} too."
@@ -420,12 +479,12 @@ def _look_at_sample(contest: Contest, tables: _Tables) -> Iterator[Problem]:
 
 def _look_for_leaks(contest: Contest, tables: _Tables) -> Iterator[Problem]:
     """Answers that stand where teams can read them."""
-    if tables.test:
-        names = reference_columns(tables.test.header, contest.columns.summary)
-        for row in tables.test.rows:
+    if test := tables.test:
+        names = reference_columns(test.header, contest.columns.summary)
+        for row in test.rows:
             if any(row.cells[name].strip() for name in names):
                 id = row.cells[contest.columns.id]
-                yield tables.test.problem("C601", row, "a summary.", "Take the column out of test.csv.", id)
+                yield test.problem("C601", row, "a summary.", "Take the column out of test.csv.", id)
     if tables.sample and tables.answers:
         yield from _answered_sample(contest, tables.sample, tables.answers)
 

@@ -103,10 +103,10 @@ def score_summaries(summaries: Mapping[str, str], answers: Sequence[Answer], met
         tokenizer=metric.preset,
         combine=metric.multiple_references,
     )
-    figures = {
+    figures: dict[str, NDArray[np.float64]] = {
         name: np.stack([rows[name].precision, rows[name].recall, rows[name].f1]) for name in VARIANTS
     }  # each float64 [3, rows]
-    figures[MEAN] = sum(figures[name] for name in VARIANTS) / len(VARIANTS)
+    figures[MEAN] = np.mean([figures[name] for name in VARIANTS], axis=0)
     scores: list[Score] = []
     for split in SPLITS:
         chosen = np.array([answer.split == split for answer in answers])

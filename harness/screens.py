@@ -7,8 +7,9 @@ it. Nothing is decided here, and nothing is printed: ``cli.py`` prints.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.contest import Contest, Split
@@ -20,6 +21,8 @@ from harness.text import safe
 
 if TYPE_CHECKING:
     from harness.board import Quota, Standing, SubmissionDetail, SubmissionRow
+    from harness.inspection import ContestDescription
+    from harness.prepare import Prepared
     from harness.submission import CheckReport
     from harness.submit import Receipt
 
@@ -155,7 +158,7 @@ def _p_text(value: float) -> str:
     return "<.001" if value < 0.001 else f"{value:.3f}".removeprefix("0")
 
 
-def scores(card: ScoreCard, splits: Sequence[Split], *, ranked_by: str, names: Mapping[str, str]) -> Grid:
+def scores(card: ScoreCard, splits: Sequence[Split], *, ranked_by: str, names: Mapping[Split, str]) -> Grid:
     """Precision, recall, F1 and interval of every metric on ``splits``; ``names`` are shown for them."""
     rows = [
         {
@@ -247,13 +250,17 @@ class FaultGroup:
 
 def fault_groups(problems: Iterable[Problem], titles: Mapping[str, str]) -> Iterator[FaultGroup]:
     """``problems`` by code, errors before warnings before notes."""
-    order = {"E": 0, "C": 0, "W": 1, "N": 2}
-    ordered = sorted(problems, key=lambda problem: (order.get(problem.code[:1], 3), problem.code))
+    ordered = sorted(problems, key=lambda problem: (_gravity(problem.code), problem.code))
     for code, same in groupby(ordered, key=lambda problem: problem.code):
         group = tuple(same)
         hints = dict.fromkeys(problem.hint for problem in group if problem.hint)
         shown = group[:SHOWN_PER_CODE]
         yield FaultGroup(code, titles.get(code, ""), shown, len(group), next(iter(hints), ""))
+
+
+def _gravity(code: str) -> int:
+    """0 for what refuses a file or a folder, 1 for a warning, 2 for a note."""
+    return 1 if "W" in code[:2] else 2 if code.startswith("N") else 0
 
 
 def place(problem: Problem) -> str:
@@ -278,7 +285,7 @@ def faults_table(problems: Sequence[Problem], titles: Mapping[str, str]) -> Any:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for group in fault_groups(problems, titles):
-        style = {"E": "bold red", "C": "bold red", "W": "yellow"}.get(group.code[0], "dim")
+        style = ("bold red", "yellow", "dim")[_gravity(group.code)]
         count = f" ({group.count:,})" if group.count > 1 else ""
         table.add_row(Text(group.code, style), Text(f"{group.title}{count}" or "", "bold"))
         for problem in group.shown:
@@ -459,3 +466,87 @@ def receipt_lines(receipt: Receipt) -> list[str]:
     if receipt.rank is not None:
         standing += f"; {quota_line(receipt.quota)}"
     return [line for line in (best_line(receipt), standing) if line]
+
+
+# --- contests -------------------------------------------------------------------------------------
+
+
+def prepared_lines(prepared: Prepared) -> list[str]:
+    """What ``contest new`` has made."""
+    contest, counts = prepared.contest, prepared.counts
+    left_out = [
+        f"{count:,} {what}" for count, what in ((counts.empty, "empty"), (counts.doubled, "doubled")) if count
+    ]
+    read = f"{counts.read:,} rows read" + (f", {' and '.join(left_out)} left out" if left_out else "")
+    references = f", up to {counts.references} references a row" if counts.references > 1 else ""
+    return [
+        f"Contest '{contest.name}' is in {safe(str(contest.root))}",
+        f"{read}: {counts.train:,} to train on, {counts.test:,} to test "
+        f"({counts.public:,} public, {counts.private:,} private{references}); seed {prepared.seed}",
+        "Give teams everything but the folder private/.",
+    ]
+
+
+def inspection_line(root: Path, problems: Sequence[Problem]) -> str:
+    """The verdict on a contest folder."""
+    faults = sum(_gravity(problem.code) == 0 for problem in problems)
+    warnings = len(problems) - faults
+    found = f"{faults:,} fault{'s' * (faults != 1)}, {warnings:,} warning{'s' * (warnings != 1)}"
+    return f"{safe(str(root))}: {found if problems else 'nothing wrong was found'}"
+
+
+def is_fault(problem: Problem) -> bool:
+    """Whether ``problem`` refuses the file or the folder it is about."""
+    return _gravity(problem.code) == 0
+
+
+def contest_parts(description: ContestDescription) -> list[str | Grid]:
+    """Counts, lengths and rules of a contest."""
+    return [
+        f"{safe(description.title or description.name)} ({safe(description.name)})",
+        *([safe(description.description)] if description.description else []),
+        "",
+        _count_line(description),
+        "",
+        Grid(
+            columns=[
+                Column("table", "table"),
+                Column("column", "column"),
+                Column("unit", "in"),
+                Column("minimum", "shortest", "right"),
+                Column("median", "median", "right"),
+                Column("mean", "mean", "right", write=lambda value: f"{value:.1f}"),
+                Column("p95", "95% up to", "right"),
+                Column("maximum", "longest", "right"),
+            ],
+            rows=[asdict(item) for item in description.lengths],
+        ),
+        "",
+        *_rule_lines(description),
+    ]
+
+
+def _count_line(description: ContestDescription) -> str:
+    line = f"{description.train:,} rows to train on, {description.test:,} to summarise"
+    if description.public is None:
+        return f"{line}; the answers are not here"
+    several = [f"{rows:,} with {count}" for count, rows in description.references or () if count > 1]
+    references = f"; references a row: {', '.join(several)}, the others 1" if several else ""
+    return f"{line} ({description.public:,} public, {description.private:,} private){references}"
+
+
+def _rule_lines(description: ContestDescription) -> list[str]:
+    metric, rules, dates = description.metric, description.rules, description.dates
+    several = f"; several references: their {metric.multiple_references}" if description.references else ""
+    limit = f"{rules.daily_limit} a team and day ({dates.timezone})" if rules.daily_limit else "without limit"
+    opens, closes = (
+        moment.strftime("%Y-%m-%d %H:%M %Z") if moment else "" for moment in (dates.opens, dates.closes)
+    )
+    when = " ".join(
+        part for part in (f"from {opens}" if opens else "", f"until {closes}" if closes else "") if part
+    )
+    return [
+        f"scored by     ROUGE-1, -2, -L F1 over '{metric.preset}' tokens{several}",
+        f"ranked by     {_ranked_by(metric.rank_by)}",
+        f"submissions   {limit}{', ' + when if when else ''}",
+    ]

@@ -120,7 +120,7 @@ def _bootstrap_weights(rows: int, seed: int, resamples: int) -> Iterator[NDArray
         drawn = generator.integers(0, rows, size=(size, rows))
         drawn += np.arange(size)[:, np.newaxis] * rows
         counts = np.bincount(drawn.ravel(), minlength=size * rows).reshape(size, rows)
-        yield counts.astype(np.float64) / rows
+        yield counts.astype(np.float64) / np.float64(rows)
 
 
 def _random_signs(rows: int, seed: int, resamples: int) -> Iterator[NDArray[np.float64]]:

@@ -3,10 +3,10 @@
 What the presets make of one line (``[…]`` is the list of tokens)::
 
     text         "해솔시, 노후 상수도관 42km 교체(尹)"
-    mecab        [해솔, 시, 노후, 상수, 도관, 42, km, 교체, 尹]
+    mecab        [해, 솔, 시, 노후, 상수도관, 42, km, 교체, 尹]
     eojeol       [해솔시,, 노후, 상수도관, 42km, 교체(尹)]
     syllable     [해, 솔, 시, 노, 후, 상, 수, 도, 관, 4, 2, k, m, 교, 체, 尹]
-    dacon        [해솔, 시, 노후, 상수, 도관, 42, km, 교체]
+    dacon        [해, 솔, 시, 노후, 상수도관, 42, km, 교체]
     rouge_score  [42km]
 
 A tokenizer is a function from texts to lists of tokens with a ``signature`` that names everything the
@@ -133,9 +133,9 @@ DACON_WORDS = 1_000
 class DaconTokenizer:
     """The DACON scorer's reading of a text: whole for ROUGE-N, line by line for ROUGE-L.
 
-    Source: ``rouge_metric.py`` as given to the participants of DACON 235671 and 235673 (2020), an
-    adaptation of py-rouge (github.com/Diego999/py-rouge), ``_preprocess_summary_as_a_whole`` and
-    ``_preprocess_summary_per_sentence``, with a limit of 1,000 words.
+    Source: the scorer of DACON 235673 (2020) in participants' public copies, an adaptation of py-rouge
+    (github.com/Diego999/py-rouge, ``rouge/rouge.py``, commit 03029b3b): its
+    ``_preprocess_summary_as_a_whole`` and ``_preprocess_summary_per_sentence`` with KoNLPy's Mecab.
     """
 
     signature: str
