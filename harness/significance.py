@@ -13,10 +13,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 RESAMPLES = 10_000
 LEVEL = 0.95
@@ -59,6 +60,8 @@ def interval(per_row: NDArray[np.float64], seed: int = SEED, resamples: int = RE
 
 def intervals(columns: NDArray[np.float64], seed: int = SEED, resamples: int = RESAMPLES) -> list[Interval]:
     """``interval`` of every column of float64 [n, k], all from the same resamples of the rows."""
+    import numpy as np
+
     rows, count = columns.shape
     if rows < 2:
         means = columns.mean(axis=0) if rows else np.zeros(count)
@@ -89,6 +92,8 @@ def compare_all(
     ``_compute_p_value`` uses the same correction). The interval is the percentile bootstrap of the
     difference over rows.
     """
+    import numpy as np
+
     differences = others - first[:, np.newaxis]  # [n, k]
     rows, count = differences.shape
     if rows == 0:
@@ -115,16 +120,22 @@ def _chunks(rows: int, resamples: int) -> Iterator[int]:
 
 def _bootstrap_weights(rows: int, seed: int, resamples: int) -> Iterator[NDArray[np.float64]]:
     """Chunks of float64 [resamples, rows]: how often each row was drawn, divided by ``rows``."""
+    import numpy as np
+
     generator = np.random.default_rng([seed, 0])
     for size in _chunks(rows, resamples):
         drawn = generator.integers(0, rows, size=(size, rows))
         drawn += np.arange(size)[:, np.newaxis] * rows
         counts = np.bincount(drawn.ravel(), minlength=size * rows).reshape(size, rows)
-        yield counts.astype(np.float64) / np.float64(rows)
+        weights: NDArray[np.float64] = counts.astype(np.float64)
+        weights /= rows
+        yield weights
 
 
 def _random_signs(rows: int, seed: int, resamples: int) -> Iterator[NDArray[np.float64]]:
     """Chunks of float64 [resamples, rows] of -1 and +1."""
+    import numpy as np
+
     generator = np.random.default_rng([seed, 1])
     for size in _chunks(rows, resamples):
         bits = np.unpackbits(
@@ -132,4 +143,7 @@ def _random_signs(rows: int, seed: int, resamples: int) -> Iterator[NDArray[np.f
             axis=1,
             count=rows,
         )
-        yield bits * 2.0 - 1.0
+        signs: NDArray[np.float64] = bits.astype(np.float64)
+        signs *= 2
+        signs -= 1
+        yield signs

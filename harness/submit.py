@@ -106,8 +106,8 @@ def submit(
         contest, team, kind=kind, sha256=predictions.sha256, file_name=safe(path.name), message=message,
         rows=len(predictions.summaries), notices=predictions.notices, card=card, run=run, now=now,
     )  # fmt: skip
-    board.compare_with_leader(contest, card.signature)
-    standing = _standing(contest, board, card, team, kind)
+    standings = board.standings(contest, card.signature)
+    standing = _own(standings, team, kind)
     return Receipt(
         submission_id=recorded.submission_id,
         team=team,
@@ -117,7 +117,7 @@ def submit(
         notices=predictions.notices,
         duplicate=recorded.duplicate,
         rank=standing.rank if standing else None,
-        teams=sum(1 for item in board.standings(contest, card.signature) if item.rank is not None),
+        teams=sum(item.rank is not None for item in standings),
         tied_with_leader=bool(standing and standing.tied_with_leader),
         best_before=None if recorded.duplicate else best_before,
         quota=board.quota(contest, team, now=now),
@@ -204,7 +204,7 @@ def _best_before(
     """The team's best submission so far under the card's signature, compared with ``card``."""
     from harness.significance import compare
 
-    standing = _standing(contest, board, card, team, kind)
+    standing = _own(board.standings(contest, card.signature), team, kind)
     if standing is None:
         return None
     metric = contest.metric.rank_by
@@ -213,11 +213,9 @@ def _best_before(
     return Best(standing.submission_id, standing.scores[metric].f1, comparison)
 
 
-def _standing(contest: Contest, board: Board, card: ScoreCard, team: str, kind: Kind) -> Standing | None:
+def _own(standings: Sequence[Standing], team: str, kind: Kind) -> Standing | None:
+    """The team's row among ``standings``."""
     from harness.board import name_key
 
-    key = name_key(team)
-    for standing in board.standings(contest, card.signature):
-        if (name_key(standing.team), standing.kind) == (key, kind):
-            return standing
-    return None
+    own = (name_key(team), kind)
+    return next((item for item in standings if (name_key(item.team), item.kind) == own), None)

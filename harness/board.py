@@ -1,0 +1,1175 @@
+"""The board: teams, submissions and scores in a database, and the standings that follow from them.
+
+::
+
+    with Board.open("leaderboard.db") as board:
+        board.record(contest, "우리팀", …)      one transaction that takes the lock first, decides, inserts
+        board.standings(contest)                each team's best, in order
+        board.frame(contest)                    a pandas DataFrame for notebooks
+
+No row is ever deleted. Every score can be computed again from the archive ``submissions/`` and the
+contest folder; scores under another signature stand beside the old ones and are never ranked with them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias, cast
+
+import sqlalchemy as sa
+
+from harness.contest import SPLITS, Contest, Split
+from harness.errors import HarnessError, Problem, Refused, ServiceUnavailable, UsageError
+from harness.run import JSON, Run, flatten
+from harness.scoring import METRICS, ScoreCard
+from harness.significance import Comparison
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from filelock import BaseFileLock
+    from numpy.typing import NDArray
+
+Kind: TypeAlias = Literal["team", "baseline"]
+State: TypeAlias = Literal["scored", "invalid"]
+
+SCHEMA = "0001"
+"""The newest revision in ``harness/migrations``. A database at this one is opened without Alembic."""
+
+LOCK_SECONDS = 30
+PROGRESS_LENGTH = 50
+"""How many of a team's last scores a standing carries."""
+
+# --- tables ---------------------------------------------------------------------------------------
+# The schema itself is made by the migrations; a test keeps the two alike.
+
+metadata = sa.MetaData()
+
+team_table = sa.Table(
+    "team",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("contest", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("name_key", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Text, nullable=False),
+    sa.UniqueConstraint("contest", "kind", "name_key"),
+)
+
+submission_table = sa.Table(
+    "submission",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("contest", sa.Text, nullable=False),
+    sa.Column("team_id", sa.Integer, sa.ForeignKey("team.id"), nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("sha256", sa.Text, nullable=False),
+    sa.Column("file_name", sa.Text, nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("rows", sa.Integer, nullable=False),
+    sa.Column("created_at", sa.Text, nullable=False),  # UTC
+    sa.Column("day", sa.Text, nullable=False),  # in the contest's time zone, for its daily limit
+    sa.Column("problems", sa.Text, nullable=False),  # this and the next three are JSON
+    sa.Column("notices", sa.Text, nullable=False),
+    sa.Column("hyperparameters", sa.Text, nullable=False),
+    sa.Column("run", sa.Text, nullable=False),
+    sa.UniqueConstraint("team_id", "state", "sha256"),
+    sa.Index("ix_submission_day", "team_id", "state", "day"),
+    sa.Index("ix_submission_contest", "contest", "id"),
+    sqlite_autoincrement=True,
+)
+
+score_table = sa.Table(
+    "score",
+    metadata,
+    sa.Column("submission_id", sa.Integer, sa.ForeignKey("submission.id"), primary_key=True),
+    sa.Column("signature", sa.Text, primary_key=True),
+    sa.Column("split", sa.Text, primary_key=True),
+    sa.Column("metric", sa.Text, primary_key=True),
+    sa.Column("contest", sa.Text, nullable=False),
+    sa.Column("team_id", sa.Integer, sa.ForeignKey("team.id"), nullable=False),
+    sa.Column("precision", sa.Float, nullable=False),
+    sa.Column("recall", sa.Float, nullable=False),
+    sa.Column("f1", sa.Float, nullable=False),
+    sa.Column("low", sa.Float, nullable=False),
+    sa.Column("high", sa.Float, nullable=False),
+    sa.Column("per_row", sa.LargeBinary, nullable=False),  # float64, little-endian, order of the answers
+    sa.Column("created_at", sa.Text, nullable=False),
+    sa.Index("ix_score_best", "team_id", "signature", "split", "metric", "f1", "submission_id"),
+    sa.Index("ix_score_newest", "contest", "created_at"),
+)
+
+comparison_table = sa.Table(
+    "comparison",
+    metadata,
+    sa.Column("signature", sa.Text, primary_key=True),
+    sa.Column("split", sa.Text, primary_key=True),
+    sa.Column("metric", sa.Text, primary_key=True),
+    sa.Column("first_id", sa.Integer, sa.ForeignKey("submission.id"), primary_key=True),
+    sa.Column("second_id", sa.Integer, sa.ForeignKey("submission.id"), primary_key=True),
+    sa.Column("difference", sa.Float, nullable=False),
+    sa.Column("low", sa.Float, nullable=False),
+    sa.Column("high", sa.Float, nullable=False),
+    sa.Column("p_value", sa.Float, nullable=False),
+)
+
+
+# --- what the board gives back ----------------------------------------------------------------------
+
+
+class BoardScore(NamedTuple):
+    """One recorded figure. The rows behind it stay in the database."""
+
+    signature: str
+    split: Split
+    metric: str
+    precision: float
+    recall: float
+    f1: float
+    low: float
+    high: float
+
+
+class Recorded(NamedTuple):
+    """What ``record`` did. ``duplicate``: the file was there already, and nothing was counted."""
+
+    submission_id: int
+    created_at: str
+    duplicate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """A team's day: how many submissions are left, and when the count begins anew."""
+
+    limit: int | None
+    used: int
+    resets_at: datetime  # in the contest's time zone
+
+    @property
+    def left(self) -> int | None:
+        """Submissions left today; ``None`` without a limit."""
+        return None if self.limit is None else max(0, self.limit - self.used)
+
+    @property
+    def resets_at_utc(self) -> datetime:
+        """The same moment in UTC."""
+        return self.resets_at.astimezone(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One row of the board.
+
+    ``rank`` is ``None`` for a baseline that is only shown. ``scores`` maps a metric to its figure,
+    ``entries`` counts the team's scored submissions, ``progress`` holds the ranking figure of its last
+    ones in the order of time. ``versus_leader`` compares this row with the first, the leader's row being
+    ``None``.
+    """
+
+    rank: int | None
+    team: str
+    kind: Kind
+    submission_id: int
+    created_at: str
+    message: str
+    scores: Mapping[str, BoardScore]
+    hyperparameters: Mapping[str, JSON]
+    entries: int
+    progress: tuple[float, ...] = ()
+    versus_leader: Comparison | None = None
+
+    @property
+    def tied_with_leader(self) -> bool:
+        """Whether the row cannot be told apart from the first; the first itself counts as tied."""
+        return self.rank == 1 or (self.versus_leader is not None and not self.versus_leader.told_apart)
+
+
+@dataclass(frozen=True, slots=True)
+class SubmissionRow:
+    """One line of the history. ``f1`` maps a metric to its figure; a refused file has none."""
+
+    submission_id: int
+    created_at: str
+    team: str
+    kind: Kind
+    state: State
+    message: str
+    file_name: str
+    f1: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class SubmissionDetail:
+    """Everything the board knows of one submission, but for its rows' figures."""
+
+    submission_id: int
+    contest: str
+    created_at: str
+    team: str
+    kind: Kind
+    state: State
+    message: str
+    file_name: str
+    sha256: str
+    rows: int
+    scores: tuple[BoardScore, ...]
+    problems: tuple[Problem, ...]
+    notices: tuple[Problem, ...]
+    hyperparameters: Mapping[str, JSON]
+    run: Mapping[str, Any] = field(default_factory=dict)
+
+
+def name_key(name: str) -> str:
+    """What makes two team names one: compatibility forms, case, white space and invisibles are ignored."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    visible = (letter for letter in folded if unicodedata.category(letter) not in ("Cc", "Cf", "Cs", "Mn"))
+    return " ".join("".join(visible).split())
+
+
+# --- the board --------------------------------------------------------------------------------------
+
+
+class Board:
+    """A database of submissions. Open it with ``Board.open``, and close it, or use it in a ``with``."""
+
+    def __init__(self, engine: sa.Engine, archive: Path, lock: BaseFileLock | None) -> None:
+        self._engine = engine
+        self._lock = lock
+        self.archive = archive
+
+    @classmethod
+    def open(cls, location: str | Path = "leaderboard.db") -> Self:
+        """Open the board at ``location``, a path or an SQLAlchemy URL; make it if it is not there.
+
+        The archive of a board in a file is the folder ``submissions`` beside it.
+
+        Raises:
+            HarnessError: it cannot be opened, is no board, or was made by a newer matbogi.
+            ServiceUnavailable: it is locked, or the server does not answer.
+        """
+        path = _path_of(location)
+        if path is None:
+            board = cls(_server_engine(str(location)), Path("submissions"), None)
+        else:
+            if not path.parent.is_dir():
+                raise HarnessError(f"The folder {path.parent} is missing, so no board can be made in it.")
+            board = cls(_sqlite_engine(path), path.parent / "submissions", _file_lock(path))
+        try:
+            board._bring_up_to_date()
+        except BaseException:
+            board.close()
+            raise
+        return board
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- transactions ---
+
+    @contextmanager
+    def _read(self) -> Iterator[sa.Connection]:
+        with _translated(), self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def _write(self) -> Iterator[sa.Connection]:
+        """A transaction that holds the lock from its first moment, so that what it reads stays true."""
+        with _translated(), self._file_locked(), self._engine.connect() as connection:
+            connection = connection.execution_options(takes_lock=True)
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def _file_locked(self) -> Iterator[None]:
+        if self._lock is None:
+            yield
+        else:
+            with self._lock:
+                yield
+
+    def _bring_up_to_date(self) -> None:
+        with self._read() as connection:
+            revision = _revision(connection)
+        if revision == SCHEMA:
+            return
+        with self._write() as connection:
+            # Another process may have been faster.
+            if (revision := _revision(connection)) != SCHEMA:
+                _upgrade(connection, revision)
+
+    # --- recording ---
+
+    def record(
+        self,
+        contest: Contest,
+        team: str,
+        *,
+        kind: Kind,
+        sha256: str,
+        file_name: str,
+        message: str,
+        rows: int,
+        notices: Sequence[Problem],
+        card: ScoreCard,
+        run: Run,
+        now: datetime,
+    ) -> Recorded:
+        """Decide by the contest's rules and record a scored submission, in one transaction.
+
+        The same file from the same team is recorded once: the first submission is given back, and costs
+        nothing; scores under a signature it does not have yet are added to it.
+
+        Raises:
+            Refused: the contest is not open, or the team has used up its day.
+            HarnessError: a score is not a finite number.
+        """
+        _refuse_non_finite(card)
+        with self._write() as connection:
+            team_id = _team_id(connection, contest, team, kind, now)
+            found = _same_file(connection, team_id, "scored", sha256)
+            if found is None:
+                _refuse_by_rules(connection, contest, team_id, kind, now)
+                values = _submission_values(contest, team_id, "scored", sha256, file_name, message, now)
+                values |= {"rows": rows, "notices": _problems_json(notices), **_run_values(run)}
+                found = _insert(connection, values)
+            new = _without_scores(connection, found.submission_id, card.signature)
+            if new:
+                connection.execute(
+                    sa.insert(score_table),
+                    list(_score_values(card, found.submission_id, contest, team_id, now)),
+                )
+            return found
+
+    def record_invalid(
+        self,
+        contest: Contest,
+        team: str,
+        *,
+        kind: Kind,
+        sha256: str,
+        file_name: str,
+        message: str,
+        problems: Sequence[Problem],
+        notices: Sequence[Problem],
+        run: Run,
+        now: datetime,
+    ) -> Recorded:
+        """Record a refused file with its faults. It counts against the limit of refused files only.
+
+        Raises:
+            Refused: the team has handed in too many faulty files today.
+        """
+        with self._write() as connection:
+            team_id = _team_id(connection, contest, team, kind, now)
+            found = _same_file(connection, team_id, "invalid", sha256)
+            if found is not None:
+                return found
+            limit = contest.rules.daily_invalid_limit
+            if limit is not None and _used(connection, contest, team_id, "invalid", now) >= limit:
+                raise Refused(
+                    f"{limit} faulty files were handed in today, and this one has faults as well.",
+                    hint=f"Check it first: python cli.py check FILE. The count resets at {_reset_text(contest, now)}.",
+                )
+            values = _submission_values(contest, team_id, "invalid", sha256, file_name, message, now)
+            values |= {"rows": 0, "notices": _problems_json(notices), **_run_values(run)}
+            return _insert(connection, values | {"problems": _problems_json(problems)})
+
+    def check_rules(self, contest: Contest, team: str, *, kind: Kind, sha256: str, now: datetime) -> None:
+        """Refuse what ``record`` would refuse, before time is spent on scoring. ``record`` decides again.
+
+        Raises:
+            Refused: the contest is not open, or the team has used up its day.
+        """
+        with self._read() as connection:
+            team_id = _known_team(connection, contest, team, kind)
+            if team_id is None or _same_file(connection, team_id, "scored", sha256) is None:
+                _refuse_by_rules(connection, contest, team_id, kind, now)
+
+    def quota(self, contest: Contest, team: str, *, now: datetime) -> Quota:
+        """What is left of the team's day."""
+        with self._read() as connection:
+            team_id = _known_team(connection, contest, team, "team")
+            used = 0 if team_id is None else _used(connection, contest, team_id, "scored", now)
+        return Quota(contest.rules.daily_limit, used, _reset(contest, now))
+
+    # --- standings ---
+
+    def current_signature(self, contest: Contest) -> str | None:
+        """The signature of the newest scores of ``contest``; ``None`` while there are none."""
+        with self._read() as connection:
+            return connection.scalar(
+                sa.select(score_table.c.signature)
+                .where(score_table.c.contest == contest.name)
+                .order_by(score_table.c.created_at.desc(), score_table.c.submission_id.desc())
+                .limit(1)
+            )
+
+    def standings(
+        self,
+        contest: Contest,
+        signature: str | None = None,
+        *,
+        metric: str | None = None,
+        split: Split = "public",
+        all_submissions: bool = False,
+        where: Mapping[str, JSON] | None = None,
+        rank_baselines: bool = False,
+    ) -> list[Standing]:
+        """The board of ``contest``: each team's best submission, ordered by ``metric``, then by time.
+
+        Without a signature it is the newest one's, without a metric the contest's own. With ``where``,
+        only submissions made with those hyperparameters (dotted names) take part; with
+        ``all_submissions`` every one has a row of its own. Baselines have no rank unless
+        ``rank_baselines``. Comparisons with the first that were not made before are made and kept.
+        """
+        signature = signature or self.current_signature(contest)
+        metric = metric or contest.metric.rank_by
+        if signature is None:
+            return []
+        with self._read() as connection:
+            if where or all_submissions:
+                ids = _matching(connection, contest, signature, split, metric, where or {}, all_submissions)
+            else:
+                ids = _best_of_each_team(connection, contest, signature, split, metric)
+            rows = _standings(connection, ids, signature, split, metric)
+        ranked = _ranked(rows, metric, rank_baselines)
+        return self._compared(ranked, signature, split, metric)
+
+    def _compared(self, standings: list[Standing], signature: str, split: Split, metric: str) -> list[Standing]:
+        leader = next((item.submission_id for item in standings if item.rank == 1), None)
+        if leader is None:
+            return standings
+        others = [item.submission_id for item in standings if item.submission_id != leader]
+        key = {"signature": signature, "split": split, "metric": metric, "first_id": leader}
+        with self._read() as connection:
+            known = _known_comparisons(connection, key)
+        missing = [other for other in others if other not in known]
+        if missing:
+            known |= self._compare(key, missing)
+        return [replace(item, versus_leader=known.get(item.submission_id)) for item in standings]
+
+    def _compare(self, key: Mapping[str, Any], others: Sequence[int]) -> dict[int, Comparison]:
+        import numpy as np
+
+        from harness.significance import compare_all
+
+        first, *rest = (
+            self.per_row(number, key["signature"], key["split"], key["metric"])
+            for number in (key["first_id"], *others)
+        )
+        found = dict(zip(others, compare_all(first, np.stack(rest, axis=1)), strict=True))
+        with self._write() as connection:
+            already = _known_comparisons(connection, key)
+            values = [
+                {**key, "second_id": other, **_comparison_values(item)}
+                for other, item in found.items()
+                if other not in already
+            ]
+            if values:
+                connection.execute(sa.insert(comparison_table), values)
+        return found
+
+    def per_row(self, submission_id: int, signature: str, split: Split, metric: str) -> NDArray[np.float64]:
+        """The F1 of every row of one score, float64 [rows], order of the answers. Never shown for hidden rows.
+
+        Raises:
+            UsageError: there is no such score.
+        """
+        import numpy as np
+
+        with self._read() as connection:
+            content = connection.scalar(
+                sa.select(score_table.c.per_row).where(
+                    score_table.c.submission_id == submission_id,
+                    score_table.c.signature == signature,
+                    score_table.c.split == split,
+                    score_table.c.metric == metric,
+                )
+            )
+        if content is None:
+            raise UsageError(f"Submission {submission_id} has no {metric} score on the {split} rows.")
+        return np.frombuffer(content, dtype="<f8").astype(np.float64)
+
+    def scored_otherwise(self, contest: Contest, signature: str) -> int:
+        """How many scored submissions have no score under ``signature``, and so are not on its board."""
+        has_score = sa.exists().where(
+            score_table.c.submission_id == submission_table.c.id, score_table.c.signature == signature
+        )
+        with self._read() as connection:
+            count = connection.scalar(
+                sa.select(sa.func.count())
+                .select_from(submission_table)
+                .where(
+                    submission_table.c.contest == contest.name, submission_table.c.state == "scored", ~has_score
+                )
+            )
+        return count or 0
+
+    # --- history ---
+
+    def submissions(
+        self, contest: Contest, *, team: str | None = None, limit: int | None = None, split: Split = "public"
+    ) -> list[SubmissionRow]:
+        """The submissions of ``contest``, newest first, refused files included.
+
+        Scores are those of each submission's newest signature.
+
+        Raises:
+            UsageError: there is no such team.
+        """
+        query = (
+            sa.select(submission_table, team_table.c.name, team_table.c.kind)
+            .join(team_table)
+            .where(submission_table.c.contest == contest.name)
+            .order_by(submission_table.c.id.desc())
+            .limit(limit)
+        )
+        with self._read() as connection:
+            if team is not None:
+                query = query.where(team_table.c.id.in_(_teams_called(connection, contest, team)))
+            rows = connection.execute(query).all()
+            figures = _newest_figures(connection, [row.id for row in rows], split)
+        return [
+            SubmissionRow(
+                row.id,
+                row.created_at,
+                row.name,
+                row.kind,
+                row.state,
+                row.message,
+                row.file_name,
+                figures.get(row.id, {}),
+            )
+            for row in rows
+        ]
+
+    def get(self, submission_id: int) -> SubmissionDetail:
+        """Everything about one submission.
+
+        Raises:
+            UsageError: there is none of that number; the message says which there are.
+        """
+        query = (
+            sa.select(submission_table, team_table.c.name, team_table.c.kind)
+            .join(team_table)
+            .where(submission_table.c.id == submission_id)
+        )
+        with self._read() as connection:
+            # SQLite keeps 64 bits; a larger number names no submission.
+            row = connection.execute(query).one_or_none() if abs(submission_id) < 2**63 else None
+            if row is None:
+                raise _no_such_submission(connection, submission_id)
+            scores = connection.execute(_figures().where(score_table.c.submission_id == submission_id)).all()
+        return SubmissionDetail(
+            submission_id=row.id,
+            contest=row.contest,
+            created_at=row.created_at,
+            team=row.name,
+            kind=row.kind,
+            state=row.state,
+            message=row.message,
+            file_name=row.file_name,
+            sha256=row.sha256,
+            rows=row.rows,
+            scores=tuple(sorted((_board_score(item) for item in scores), key=_score_order)),
+            problems=_problems(row.problems),
+            notices=_problems(row.notices),
+            hyperparameters=json.loads(row.hyperparameters),
+            run=json.loads(row.run),
+        )
+
+    def frame(self, contest: Contest, *, private: bool = False) -> pd.DataFrame:
+        """A pandas DataFrame, one row a scored submission in the order of time, for notebooks.
+
+        Columns: ``id``, ``team``, ``kind``, ``time`` (UTC), ``message``, ``sha256``, ``signature`` (the
+        submission's newest), ``public_rouge1_precision``, ``…_recall``, ``…_f1`` for every metric, with
+        ``private`` the same for the private rows, and one column for each hyperparameter, nested ones
+        with dots. A hyperparameter named like one of the others is called ``hyperparameters.NAME``.
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            raise UsageError(
+                "board.frame() needs pandas.", hint="Install it with: python -m pip install 'matbogi[frames]'"
+            ) from None
+        query = (
+            sa.select(submission_table, team_table.c.name, team_table.c.kind)
+            .join(team_table)
+            .where(submission_table.c.contest == contest.name, submission_table.c.state == "scored")
+            .order_by(submission_table.c.id)
+        )
+        splits: Sequence[Split] = SPLITS if private else ("public",)
+        with self._read() as connection:
+            rows = connection.execute(query).all()
+            figures = _newest_scores(connection, [row.id for row in rows])
+        records = [_record(row, figures.get(row.id, []), splits) for row in rows]
+        figure_names = [
+            f"{s}_{m}_{part}" for s in splits for m in METRICS for part in ("precision", "recall", "f1")
+        ]
+        base = ["id", "team", "kind", "time", "message", "sha256", "signature", *figure_names]
+        settings = dict.fromkeys(name for _, leaves in records for name in leaves)
+        names = {name: f"hyperparameters.{name}" if name in base else name for name in settings}
+        frame = pd.DataFrame(
+            [values | {names[name]: value for name, value in leaves.items()} for values, leaves in records],
+            columns=[*base, *names.values()],
+        )
+        frame["time"] = pd.to_datetime(frame["time"], utc=True, format="ISO8601")
+        return frame
+
+
+# --- opening ----------------------------------------------------------------------------------------
+
+
+def _path_of(location: str | Path) -> Path | None:
+    """The file of an SQLite board, or ``None`` for a server's URL."""
+    if isinstance(location, Path) or "://" not in location:
+        return Path(location)
+    if location.startswith("sqlite:///"):
+        return Path(location.removeprefix("sqlite:///"))
+    return None
+
+
+def _file_lock(path: Path) -> BaseFileLock:
+    from filelock import FileLock
+
+    # Writers wait here in turn; SQLite's own busy handler lets some starve.
+    return FileLock(f"{path}.lock", timeout=LOCK_SECONDS)
+
+
+def _sqlite_engine(path: Path) -> sa.Engine:
+    engine = sa.create_engine(
+        sa.URL.create("sqlite", database=str(path)),
+        connect_args={"timeout": LOCK_SECONDS, "isolation_level": None},
+        poolclass=sa.pool.NullPool,
+    )
+    journal = "WAL" if _has_safe_wal(sqlite3.sqlite_version_info) else "DELETE"
+
+    @sa.event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _: object) -> None:
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = FULL")
+        if connection.execute("PRAGMA journal_mode").fetchone()[0].upper() != journal:
+            connection.execute(f"PRAGMA journal_mode = {journal}")
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        takes_lock = connection.get_execution_options().get("takes_lock")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if takes_lock else "BEGIN")
+
+    return engine
+
+
+def _has_safe_wal(version: tuple[int, ...]) -> bool:
+    """Whether SQLite has the fix of the WAL-reset bug: 3.44.6, 3.50.7, 3.51.3 and later in their lines."""
+    line, patch = version[:2], version[2]
+    fixed = {(3, 44): 6, (3, 50): 7, (3, 51): 3}
+    return line > (3, 51) or (line in fixed and patch >= fixed[line])
+
+
+_ADVISORY_LOCK = 0x6D617462  # "matb"
+
+
+def _server_engine(url: str) -> sa.Engine:
+    try:
+        engine = sa.create_engine(url)
+    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError) as error:
+        raise UsageError(f"The board's address cannot be used: {error}.") from None
+    if engine.dialect.name == "sqlite":
+        raise UsageError("Name an SQLite board by its path, such as leaderboard.db.")
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        if connection.get_execution_options().get("takes_lock") and engine.dialect.name == "postgresql":
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
+
+    return engine
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn what a database says when it cannot work into an error that a person can act on."""
+    try:
+        yield
+    except TimeoutError:  # filelock's Timeout is one
+        raise ServiceUnavailable(
+            f"The board was busy for {LOCK_SECONDS} seconds. Nothing was recorded.",
+            hint="Try again in a moment.",
+        ) from None
+    except PermissionError as error:
+        raise HarnessError(
+            f"The board cannot be written: {error.filename} is read-only. Nothing was recorded."
+        ) from None
+    except (sa.exc.OperationalError, sa.exc.DatabaseError) as error:
+        raise _explained(str(error.orig or error), error) from None
+
+
+def _explained(said: str, error: Exception) -> Exception:
+    known = {
+        "locked": ServiceUnavailable("The board is locked by another program.", hint="Try again in a moment."),
+        "not a database": HarnessError(
+            "The board's file is not an SQLite database.", hint="Name another: --board FILE"
+        ),
+        "malformed": HarnessError("The board's file is damaged.", hint="Restore it from a backup."),
+        "unable to open": HarnessError("The board's file cannot be opened: a folder, or no permission."),
+        "readonly": HarnessError("The board's file is read-only, so nothing can be recorded in it."),
+        "disk is full": HarnessError(
+            "The disk is full. Nothing was recorded.", hint="Make room, then try again."
+        ),
+        "connect": ServiceUnavailable("The board's server does not answer.", hint="Try again in a moment."),
+    }
+    return next((known[words] for words in known if words in said), error)
+
+
+def _revision(connection: sa.Connection) -> str | None:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    return cast("str | None", connection.scalar(sa.text("SELECT version_num FROM alembic_version")))
+
+
+def _upgrade(connection: sa.Connection, revision: str | None) -> None:
+    """Bring the schema to ``SCHEMA`` inside the transaction of ``connection``."""
+    # Alembic costs 360 ms; a board that is up to date never comes here.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if revision is not None and revision not in known:
+        raise HarnessError(
+            f"The board was made by a newer matbogi (its schema is {revision!r}, this program's {SCHEMA!r}).",
+            hint="Update matbogi, or name another board: --board FILE",
+        )
+    config.attributes["connection"] = connection
+    command.upgrade(config, SCHEMA)
+
+
+# --- deciding and recording -------------------------------------------------------------------------
+
+
+def _known_team(connection: sa.Connection, contest: Contest, team: str, kind: Kind) -> int | None:
+    return connection.scalar(
+        sa.select(team_table.c.id).where(
+            team_table.c.contest == contest.name,
+            team_table.c.kind == kind,
+            team_table.c.name_key == name_key(team),
+        )
+    )
+
+
+def _team_id(connection: sa.Connection, contest: Contest, team: str, kind: Kind, now: datetime) -> int:
+    known = _known_team(connection, contest, team, kind)
+    if known is not None:
+        return known
+    if not name_key(team):
+        raise UsageError("The team's name has no visible character.", hint="Give one: --team NAME")
+    values = {
+        "contest": contest.name,
+        "kind": kind,
+        "name": team,
+        "name_key": name_key(team),
+        "created_at": _utc(now),
+    }
+    key = connection.execute(sa.insert(team_table).values(values)).inserted_primary_key
+    return int(cast("Sequence[int]", key)[0])
+
+
+def _same_file(connection: sa.Connection, team_id: int, state: State, sha256: str) -> Recorded | None:
+    row = connection.execute(
+        sa.select(submission_table.c.id, submission_table.c.created_at).where(
+            submission_table.c.team_id == team_id,
+            submission_table.c.state == state,
+            submission_table.c.sha256 == sha256,
+        )
+    ).one_or_none()
+    return None if row is None else Recorded(row.id, row.created_at, duplicate=True)
+
+
+def _refuse_by_rules(
+    connection: sa.Connection, contest: Contest, team_id: int | None, kind: Kind, now: datetime
+) -> None:
+    """Raise ``Refused`` where the contest's dates or its daily limit say no. Baselines are free of both."""
+    if kind == "baseline":
+        return
+    opens, closes = contest.dates.opens, contest.dates.closes
+    if opens is not None and now < opens:
+        raise Refused(f"The contest opens at {_moment(opens, contest)}. Nothing was scored.")
+    if closes is not None and now >= closes:
+        raise Refused(f"The contest closed at {_moment(closes, contest)}. Nothing was scored.")
+    limit = contest.rules.daily_limit
+    used = 0 if team_id is None else _used(connection, contest, team_id, "scored", now)
+    if limit is not None and used >= limit:
+        raise Refused(
+            f"No submissions are left today: {used} of {limit} are used. Nothing was scored.",
+            hint=f"The count resets at {_reset_text(contest, now)}. Until then: python cli.py score FILE --references REFS",
+        )
+
+
+def _used(connection: sa.Connection, contest: Contest, team_id: int, state: State, now: datetime) -> int:
+    count = connection.scalar(
+        sa.select(sa.func.count())
+        .select_from(submission_table)
+        .where(
+            submission_table.c.team_id == team_id,
+            submission_table.c.state == state,
+            submission_table.c.day == _day(contest, now),
+        )
+    )
+    return count or 0
+
+
+def _day(contest: Contest, now: datetime) -> str:
+    return now.astimezone(contest.dates.zone).date().isoformat()
+
+
+def _reset(contest: Contest, now: datetime) -> datetime:
+    zone = contest.dates.zone
+    return datetime.combine(now.astimezone(zone).date() + timedelta(days=1), time.min, zone)
+
+
+def _reset_text(contest: Contest, now: datetime) -> str:
+    return _moment(_reset(contest, now), contest)
+
+
+def _moment(moment: datetime, contest: Contest) -> str:
+    local, utc = moment.astimezone(contest.dates.zone), moment.astimezone(UTC)
+    return f"{local:%Y-%m-%d %H:%M %Z} ({utc:%Y-%m-%d %H:%M} UTC)"
+
+
+def _utc(now: datetime) -> str:
+    """UTC as ISO text of one width, so that texts sort as times do."""
+    return now.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _submission_values(
+    contest: Contest, team_id: int, state: State, sha256: str, file_name: str, message: str, now: datetime
+) -> dict[str, Any]:
+    return {
+        "contest": contest.name,
+        "team_id": team_id,
+        "state": state,
+        "sha256": sha256,
+        "file_name": file_name,
+        "message": message,
+        "created_at": _utc(now),
+        "day": _day(contest, now),
+        "problems": "[]",
+    }
+
+
+def _run_values(run: Run) -> dict[str, str]:
+    card = run.to_json()
+    hyperparameters = card.pop("hyperparameters")
+    # ASCII, so that lone surrogates survive; no NaN, which is not JSON.
+    return {
+        "hyperparameters": json.dumps(hyperparameters, allow_nan=False),
+        "run": json.dumps(card, allow_nan=False),
+    }
+
+
+def _insert(connection: sa.Connection, values: Mapping[str, Any]) -> Recorded:
+    key = connection.execute(sa.insert(submission_table).values(values)).inserted_primary_key
+    return Recorded(int(cast("Sequence[int]", key)[0]), str(values["created_at"]), duplicate=False)
+
+
+def _without_scores(connection: sa.Connection, submission_id: int, signature: str) -> bool:
+    query = sa.select(score_table.c.metric).where(
+        score_table.c.submission_id == submission_id, score_table.c.signature == signature
+    )
+    return connection.execute(query.limit(1)).first() is None
+
+
+def _score_values(
+    card: ScoreCard, submission_id: int, contest: Contest, team_id: int, now: datetime
+) -> Iterator[dict[str, Any]]:
+    for item in card.scores:
+        yield {
+            "submission_id": submission_id,
+            "signature": card.signature,
+            "split": item.split,
+            "metric": item.metric,
+            "contest": contest.name,
+            "team_id": team_id,
+            "precision": item.precision,
+            "recall": item.recall,
+            "f1": item.f1,
+            "low": item.low,
+            "high": item.high,
+            "per_row": item.per_row.astype("<f8").tobytes(),
+            "created_at": _utc(now),
+        }
+
+
+def _refuse_non_finite(card: ScoreCard) -> None:
+    for item in card.scores:
+        figures = (item.precision, item.recall, item.f1, item.low, item.high, *item.per_row)
+        if not all(map(math.isfinite, figures)):
+            raise HarnessError(f"The {item.metric} score on the {item.split} rows is not a finite number.")
+
+
+def _problems_json(problems: Sequence[Problem]) -> str:
+    return json.dumps([[item.code, item.message, item.line, item.row, item.id, item.hint] for item in problems])
+
+
+def _problems(content: str) -> tuple[Problem, ...]:
+    return tuple(Problem(*values) for values in json.loads(content))
+
+
+# --- reading ----------------------------------------------------------------------------------------
+
+
+def _best_of_each_team(
+    connection: sa.Connection, contest: Contest, signature: str, split: Split, metric: str
+) -> list[int]:
+    """One probe of ``ix_score_best`` a team, which stays fast at a million submissions."""
+    best = (
+        sa.select(score_table.c.submission_id)
+        .where(
+            score_table.c.team_id == team_table.c.id,
+            score_table.c.signature == signature,
+            score_table.c.split == split,
+            score_table.c.metric == metric,
+        )
+        .order_by(score_table.c.f1.desc(), score_table.c.submission_id)
+        .limit(1)
+        .scalar_subquery()
+    )
+    found = connection.scalars(sa.select(best).where(team_table.c.contest == contest.name))
+    return [number for number in found if number is not None]
+
+
+def _matching(
+    connection: sa.Connection,
+    contest: Contest,
+    signature: str,
+    split: Split,
+    metric: str,
+    where: Mapping[str, JSON],
+    all_submissions: bool,
+) -> list[int]:
+    """The submissions made as ``where`` says; of each team the best, or all."""
+    query = (
+        sa.select(submission_table.c.id, submission_table.c.team_id, submission_table.c.hyperparameters)
+        .join(score_table, score_table.c.submission_id == submission_table.c.id)
+        .where(
+            submission_table.c.contest == contest.name,
+            score_table.c.signature == signature,
+            score_table.c.split == split,
+            score_table.c.metric == metric,
+        )
+        .order_by(score_table.c.f1.desc(), submission_table.c.id)
+    )
+    found: list[int] = []
+    seen: set[int] = set()
+    for row in connection.execute(query):
+        if _made_so(json.loads(row.hyperparameters), where) and (all_submissions or row.team_id not in seen):
+            seen.add(row.team_id)
+            found.append(row.id)
+    return found
+
+
+def _made_so(hyperparameters: Mapping[str, JSON], where: Mapping[str, JSON]) -> bool:
+    leaves = {**hyperparameters, **dict(flatten(hyperparameters))}
+    return all(name in leaves and _same_value(leaves[name], value) for name, value in where.items())
+
+
+def _same_value(stored: JSON, asked: JSON) -> bool:
+    """Numbers compare as numbers (8 is 8.0), everything else as it is or as it is written."""
+    if isinstance(stored, bool) or isinstance(asked, bool):
+        return stored is asked
+    return stored == asked or (isinstance(stored, str) != isinstance(asked, str) and str(stored) == str(asked))
+
+
+def _figures() -> sa.Select[Any]:
+    """Every column of a score but its rows."""
+    columns = score_table.c
+    return sa.select(
+        columns.submission_id, columns.signature, columns.split, columns.metric, columns.precision,
+        columns.recall, columns.f1, columns.low, columns.high, columns.created_at,
+    )  # fmt: skip
+
+
+def _board_score(row: Any) -> BoardScore:
+    return BoardScore(
+        row.signature, row.split, row.metric, row.precision, row.recall, row.f1, row.low, row.high
+    )
+
+
+def _score_order(score: BoardScore) -> tuple[str, int, int]:
+    return score.signature, SPLITS.index(score.split), METRICS.index(score.metric)
+
+
+_CHUNK = 500  # ids in one IN (…)
+
+
+def _chunks(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(ids), _CHUNK):
+        yield ids[start : start + _CHUNK]
+
+
+def _standings(
+    connection: sa.Connection, ids: Sequence[int], signature: str, split: Split, metric: str
+) -> list[Standing]:
+    """The rows of a board for the submissions ``ids``, without ranks and in no order."""
+    scores: dict[int, dict[str, BoardScore]] = {}
+    rows: list[Any] = []
+    for some in _chunks(ids):
+        query = _figures().where(
+            score_table.c.submission_id.in_(some),
+            score_table.c.signature == signature,
+            score_table.c.split == split,
+        )
+        for row in connection.execute(query):
+            scores.setdefault(row.submission_id, {})[row.metric] = _board_score(row)
+        rows += connection.execute(
+            sa.select(submission_table, team_table.c.name, team_table.c.kind)
+            .join(team_table)
+            .where(submission_table.c.id.in_(some))
+        ).all()
+    history = _history(connection, {row.team_id for row in rows}, signature, split, metric)
+    return [
+        Standing(
+            rank=None,
+            team=row.name,
+            kind=row.kind,
+            submission_id=row.id,
+            created_at=row.created_at,
+            message=row.message,
+            scores=scores[row.id],
+            hyperparameters=json.loads(row.hyperparameters),
+            entries=len(history[row.team_id]),
+            progress=tuple(history[row.team_id][-PROGRESS_LENGTH:]),
+        )
+        for row in rows
+    ]
+
+
+def _history(
+    connection: sa.Connection, team_ids: Iterable[int], signature: str, split: Split, metric: str
+) -> dict[int, list[float]]:
+    """The figures of every scored submission by team, in the order of time."""
+    found: dict[int, list[float]] = {team_id: [] for team_id in team_ids}
+    for some in _chunks(sorted(found)):
+        query = (
+            sa.select(score_table.c.team_id, score_table.c.f1)
+            .where(
+                score_table.c.team_id.in_(some),
+                score_table.c.signature == signature,
+                score_table.c.split == split,
+                score_table.c.metric == metric,
+            )
+            .order_by(score_table.c.submission_id)
+        )
+        for team_id, f1 in connection.execute(query):
+            found[team_id].append(f1)
+    return found
+
+
+def _ranked(standings: Iterable[Standing], metric: str, rank_baselines: bool) -> list[Standing]:
+    """In the order of the figure, then of time; teams are ranked from 1, baselines only if asked."""
+    ordered = sorted(standings, key=lambda item: (-item.scores[metric].f1, item.submission_id))
+    rank = 0
+    result = []
+    for item in ordered:
+        counts = item.kind == "team" or rank_baselines
+        rank += counts
+        result.append(replace(item, rank=rank if counts else None))
+    return result
+
+
+def _known_comparisons(connection: sa.Connection, key: Mapping[str, Any]) -> dict[int, Comparison]:
+    query = sa.select(comparison_table).where(
+        *(comparison_table.c[name] == value for name, value in key.items())
+    )
+    return {
+        row.second_id: Comparison(row.difference, row.low, row.high, row.p_value)
+        for row in connection.execute(query)
+    }
+
+
+def _comparison_values(item: Comparison) -> dict[str, float]:
+    return {"difference": item.difference, "low": item.low, "high": item.high, "p_value": item.p_value}
+
+
+def _newest_scores(connection: sa.Connection, ids: Sequence[int]) -> dict[int, list[BoardScore]]:
+    """Each submission's scores under its newest signature."""
+    newest: dict[int, tuple[str, str]] = {}
+    found: dict[int, list[BoardScore]] = {}
+    for some in _chunks(ids):
+        query = _figures().where(score_table.c.submission_id.in_(some)).order_by(score_table.c.created_at)
+        for row in connection.execute(query):
+            if newest.get(row.submission_id) != (row.created_at, row.signature):
+                newest[row.submission_id] = (row.created_at, row.signature)
+                found[row.submission_id] = []
+            found[row.submission_id].append(_board_score(row))
+    return found
+
+
+def _newest_figures(connection: sa.Connection, ids: Sequence[int], split: Split) -> dict[int, dict[str, float]]:
+    return {
+        number: {score.metric: score.f1 for score in scores if score.split == split}
+        for number, scores in _newest_scores(connection, ids).items()
+    }
+
+
+def _teams_called(connection: sa.Connection, contest: Contest, team: str) -> list[int]:
+    query = sa.select(team_table.c.id, team_table.c.name, team_table.c.name_key)
+    teams = connection.execute(query.where(team_table.c.contest == contest.name)).all()
+    found = [row.id for row in teams if row.name_key == name_key(team)]
+    if not found:
+        known = ", ".join(sorted(row.name for row in teams)[:20]) or "none yet"
+        raise UsageError(f"There is no team {team!r} on this board. There are: {known}.")
+    return found
+
+
+def _no_such_submission(connection: sa.Connection, submission_id: int) -> UsageError:
+    first, last = connection.execute(
+        sa.select(sa.func.min(submission_table.c.id), sa.func.max(submission_table.c.id))
+    ).one()
+    known = "The board is empty." if first is None else f"The board has {first} to {last}."
+    return UsageError(
+        f"There is no submission {submission_id}. {known}", hint="python cli.py submissions lists them."
+    )
+
+
+def _record(
+    row: Any, scores: Sequence[BoardScore], splits: Sequence[Split]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """One row of ``frame``: its own columns, and the leaves of its hyperparameters."""
+    values: dict[str, Any] = {
+        "id": row.id,
+        "team": row.name,
+        "kind": row.kind,
+        "time": row.created_at,
+        "message": row.message,
+        "sha256": row.sha256,
+        "signature": scores[0].signature if scores else None,
+    }
+    for item in scores:
+        if item.split in splits:
+            prefix = f"{item.split}_{item.metric}"
+            values[f"{prefix}_precision"] = item.precision
+            values[f"{prefix}_recall"] = item.recall
+            values[f"{prefix}_f1"] = item.f1
+    return values, dict(flatten(json.loads(row.hyperparameters)))
