@@ -365,26 +365,39 @@ def _choice(
 
 
 def _metric(settings: Mapping[str, Any], faults: list[str]) -> Metric:
-    # Imported here because tokenizers.py is the one place that knows the presets.
-    from harness.tokenizers import TOKENIZERS
-
     section = _section(settings, "metric", faults)
     default = Metric()
     multiple = _choice(
         section, "multiple_references", default.multiple_references, get_args(MultipleReferences), faults
     )
     return Metric(
-        preset=_choice(section, "preset", default.preset, tuple(TOKENIZERS), faults),
+        preset=_preset(section, default.preset, faults),
         rank_by=cast(RankBy, _choice(section, "rank_by", default.rank_by, get_args(RankBy), faults)),
         multiple_references=cast(MultipleReferences, multiple),
     )
 
 
-def _limit(section: Mapping[str, Any], key: str, default: int | None, faults: list[str]) -> int | None:
-    value = section.get(key, default)
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
+def _preset(section: Mapping[str, Any], default: str, faults: list[str]) -> str:
+    # Imported here because tokenizers.py is the one place that knows the presets.
+    from harness.tokenizers import TOKENIZERS, preset_exists
+
+    value = section.get("preset", default)
+    if isinstance(value, str) and preset_exists(value):
         return value
-    faults.append(f"rules.{key} = {value!r} (a whole number above 0; leave it out for no limit)")
+    faults.append(
+        f"metric.preset = {value!r} (one of {', '.join(TOKENIZERS)}, or one that a package registers)"
+    )
+    return default
+
+
+def _limit(section: Mapping[str, Any], key: str, default: int | None, faults: list[str]) -> int | None:
+    """A number, or ``false`` for no limit: TOML has no ``None``, and a setting left out has its default."""
+    value = section.get(key, default)
+    if value is None or value is False:
+        return None
+    if isinstance(value, int) and value is not True and value > 0:
+        return value
+    faults.append(f"rules.{key} = {value!r} (a whole number above 0, or false for no limit)")
     return default
 
 

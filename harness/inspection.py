@@ -147,8 +147,7 @@ def inspect_contest(folder: str | Path) -> list[Problem]:
     """
     root = Path(folder)
     if not (root / "contest.toml").is_file():
-        hint = "Make one with: python cli.py contest new NAME --from FILE"
-        return [Problem("C101", f"{root} holds no contest.toml.", hint=hint)]
+        return [_problem("C101", f"{root} holds no contest.toml.")]
     contest, problems = _settings(root)
     tables = _read_tables(contest, problems)
     for look in _LOOKS:
@@ -169,19 +168,20 @@ _SETTING_CODES = (
 
 
 def _settings(root: Path) -> tuple[Contest, list[Problem]]:
+    """The contest, with defaults where a setting is faulty, and the faults."""
     try:
         contest, faults = Contest.read(root)
     except ContestError as error:
-        hint = error.hint or "The settings are described in docs/contest-folder.md."
-        return Contest(root, root.name), [Problem("C102", safe(error.message), hint=hint)]
-    return contest, [_setting(fault) for fault in faults]
+        return Contest(root, root.name), [_problem("C102", safe(error.message))]
+    return contest, [_problem(_setting_code(fault), f"contest.toml: {safe(fault)}") for fault in faults]
 
 
-def _setting(fault: str) -> Problem:
-    code = next(code for beginning, code in _SETTING_CODES if fault.startswith(beginning))
-    return Problem(
-        code, f"contest.toml: {safe(fault)}", hint="The settings are described in docs/contest-folder.md."
-    )
+def _setting_code(fault: str) -> str:
+    return next(code for beginning, code in _SETTING_CODES if fault.startswith(beginning))
+
+
+def _problem(code: str, message: str, *, line: int | None = None, row: int | None = None) -> Problem:
+    return Problem(code, message, line=line, row=row, hint=CODES[code].fix)
 
 
 # --- tables ---------------------------------------------------------------------------------------
@@ -189,10 +189,16 @@ def _setting(fault: str) -> Problem:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One data row: ``number`` without the header, ``line`` the physical line it begins on."""
+    """One data row: ``number`` without the header, ``line`` the physical line it begins on.
+
+    ``shown_id`` is ``None`` where the id must not be shown: in a file of answers whose columns were
+    swapped, it is a reference.
+    """
 
     number: int
     line: int
+    id: str
+    shown_id: str | None
     cells: Mapping[str, str]
 
 
@@ -205,12 +211,25 @@ class _Table:
     rows: tuple[_Row, ...]
     complete: bool
 
-    def problem(self, code: str, row: _Row, message: str, hint: str, id: str | None = None) -> Problem:
-        return Problem(code, f"{self.file}: {message}", line=row.line, row=row.number, id=id, hint=hint)
+    @property
+    def ids(self) -> set[str]:
+        return {row.id for row in self.rows}
+
+    def problem(self, code: str, row: _Row, message: str) -> Problem:
+        return Problem(
+            code,
+            f"{self.file}: {message}",
+            line=row.line,
+            row=row.number,
+            id=row.shown_id,
+            hint=CODES[code].fix,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class _Tables:
+    """The files that could be read."""
+
     train: _Table | None
     test: _Table | None
     sample: _Table | None
@@ -221,66 +240,71 @@ class _Tables:
         return [table for table in (self.train, self.test) if table]
 
     @property
-    def public(self) -> list[_Table]:
-        return [*self.documents, *([self.sample] if self.sample else [])]
-
-    @property
     def all(self) -> list[_Table]:
-        return [*self.public, *([self.answers] if self.answers else [])]
+        return [table for table in (self.train, self.test, self.sample, self.answers) if table]
 
 
 def _read_tables(contest: Contest, problems: list[Problem]) -> _Tables:
-    columns = contest.columns
-    read = partial(_read_table, contest.root, problems=problems)
+    id, text, summary = contest.columns.id, contest.columns.text, contest.columns.summary
+    read = partial(_read_table, contest.root, problems)
+    train = read("train.csv", [id, text, summary])
+    test = read("test.csv", [id, text])
+    sample = read("sample_submission.csv", [id, summary])
+    known = {row.id for table in (train, test, sample) if table for row in table.rows}
     answers = None
     if (contest.root / "private").is_dir():
-        answers = read("private/answers.csv", [columns.id, columns.summary, "split"])
+        answers = read("private/answers.csv", [id, summary, "split"], known)
     else:
-        hint = "A team's copy is like this. Where scores are made, private/answers.csv is needed."
-        problems.append(Problem("CW201", "There is no private/ here, so nothing can be scored.", hint=hint))
-    return _Tables(
-        train=read("train.csv", [columns.id, columns.text, columns.summary]),
-        test=read("test.csv", [columns.id, columns.text]),
-        sample=read("sample_submission.csv", [columns.id, columns.summary]),
-        answers=answers,
-    )
+        problems.append(_problem("CW201", "There is no folder private/, so nothing can be scored here."))
+    return _Tables(train, test, sample, answers)
 
 
-def _read_table(root: Path, file: str, required: Sequence[str], problems: list[Problem]) -> _Table | None:
+def _read_table(
+    root: Path, problems: list[Problem], file: str, required: Sequence[str], known: set[str] | None = None
+) -> _Table | None:
+    """The file's rows, its id column first in ``required``; only ids in ``known`` are shown, if it is given."""
     text = _read_text(root, file, problems)
     if text is None:
         return None
     faults: list[Problem] = []
-    header, rows = _parse(file, text, faults)
-    faults += _header_faults(file, header, required)
-    if not rows and not faults:
-        faults.append(Problem("C205", f"{file}: no rows.", hint="Write the rows, or make the contest anew."))
-    problems += faults
-    if not set(required) <= set(header):
+    header, lines = _parse(file, text, faults)
+    unclear = list(_header_faults(file, header, required))
+    if not (lines or faults or unclear):
+        faults.append(_problem("C205", f"{file}: no rows."))
+    problems += [*unclear, *faults]
+    if unclear:
         return None
+    rows = [
+        _row(number, line, dict(zip(header, cells, strict=True)), required[0], known)
+        for number, line, cells in lines
+    ]
     return _Table(file, tuple(header), tuple(rows), complete=not faults)
+
+
+def _row(number: int, line: int, cells: Mapping[str, str], id_column: str, known: set[str] | None) -> _Row:
+    id = cells[id_column]
+    return _Row(number, line, id, id if known is None or id in known else None, cells)
 
 
 def _read_text(root: Path, file: str, problems: list[Problem]) -> str | None:
     try:
-        return (root / file).read_text(encoding="utf-8-sig")
+        return (root / file).read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        hint = "Put it back, or make the contest anew: python cli.py contest new NAME --from FILE"
-        problems.append(Problem("C201", f"{file} is missing.", hint=hint))
+        problems.append(_problem("C201", f"{file} is missing."))
     except UnicodeDecodeError as error:
-        problems.append(Problem("C202", f"{file} is not UTF-8 (byte {error.start}).", hint="Save it as UTF-8."))
+        problems.append(_problem("C202", f"{file} is not UTF-8 (byte {error.start})."))
     except OSError as error:
-        message = f"{file} cannot be read: {error.strerror}."
-        problems.append(Problem("C202", message, hint="It must be a file that you may read."))
+        problems.append(_problem("C202", f"{file} cannot be read: {error.strerror}."))
     return None
 
 
-def _parse(file: str, text: str, faults: list[Problem]) -> tuple[list[str], list[_Row]]:
+def _parse(file: str, text: str, faults: list[Problem]) -> tuple[list[str], list[tuple[int, int, list[str]]]]:
+    """The header, and of every well-formed row its number, the line it begins on, and its cells."""
     csv.field_size_limit(100_000_000)
-    # newline="" keeps the line ends inside fields, and str.splitlines() would count other lines.
+    # newline="" keeps the line ends inside fields as they are.
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] = []
-    rows: list[_Row] = []
+    rows: list[tuple[int, int, list[str]]] = []
     number, line = 0, 1
     try:
         header = next(reader, [])
@@ -289,123 +313,85 @@ def _parse(file: str, text: str, faults: list[Problem]) -> tuple[list[str], list
             if cells:
                 number += 1
                 if len(cells) == len(header):
-                    rows.append(_Row(number, line, dict(zip(header, cells, strict=True))))
+                    rows.append((number, line, cells))
                 else:
-                    faults.append(_wrong_width(file, number, line, len(cells), len(header)))
+                    message = f"{file}: {len(cells)} fields where the header has {len(header)}."
+                    faults.append(_problem("C203", message, line=line, row=number))
             line = reader.line_num + 1
     except csv.Error as error:
         # Where a quote is wrong nobody knows where the next row begins, so the reading ends here.
-        hint = "Write it with a CSV library; quotes inside a quoted field are doubled."
         message = f"{file}: {error} in the row that begins here. The rest was not read."
-        faults.append(Problem("C203", message, line=line, row=number + 1, hint=hint))
+        faults.append(_problem("C203", message, line=line, row=number + 1))
     return header, rows
-
-
-def _wrong_width(file: str, number: int, line: int, found: int, wanted: int) -> Problem:
-    message = f"{file}: {found} fields where the header has {wanted}."
-    hint = "Quote fields that hold commas or newlines."
-    return Problem("C203", message, line=line, row=number, hint=hint)
 
 
 def _header_faults(file: str, header: Sequence[str], required: Sequence[str]) -> Iterator[Problem]:
     # The header is not shown: in an answers.csv without one, the first row is a reference.
-    hint = "The names are set under [columns] in contest.toml."
     missing = [name for name in required if name not in header]
     if missing:
         names = ", ".join(repr(safe(name, 40)) for name in missing)
-        yield Problem("C204", f"{file}: no column {names}.", line=1, hint=hint)
-    doubled = [name for name in required if list(header).count(name) > 1]
-    for name in doubled:
-        yield Problem(
-            "C206", f"{file}: the column {safe(name, 40)!r} stands twice.", line=1, hint="Keep one of them."
-        )
+        yield _problem("C204", f"{file}: no column {names}.", line=1)
+    for name in required:
+        if list(header).count(name) > 1:
+            yield _problem("C206", f"{file}: the column {safe(name, 40)!r} stands twice.", line=1)
 
 
 # --- ids and documents ----------------------------------------------------------------------------
 
 
-def _known_ids(contest: Contest, tables: _Tables) -> set[str]:
-    """The ids that may be shown: public ones."""
-    return {row.cells[contest.columns.id] for table in tables.public for row in table.rows}
-
-
 def _look_at_ids(contest: Contest, tables: _Tables) -> Iterator[Problem]:
-    column, known = contest.columns.id, _known_ids(contest, tables)
     for table in tables.all:
         first: dict[str, _Row] = {}
         for row in table.rows:
-            id = row.cells[column]
-            shown = id if id in known else None
-            if not id.strip():
-                yield table.problem("C301", row, "empty id.", "Every row needs an id of its own.")
-            elif id in first:
-                message = f"the id stands in row {first[id].number} (line {first[id].line}) already."
-                yield table.problem("C302", row, message, "Give one of them another id, or take it out.", shown)
-            first.setdefault(id, row)
+            if not row.id.strip():
+                yield table.problem("C301", row, "empty id.")
+            elif row.id in first:
+                message = f"the id stands in row {first[row.id].number} (line {first[row.id].line}) already."
+                yield table.problem("C302", row, message)
+            first.setdefault(row.id, row)
 
 
 def _look_at_id_shapes(contest: Contest, tables: _Tables) -> Iterator[Problem]:
     for table in tables.documents:
         for row in table.rows:
-            id = row.cells[contest.columns.id]
-            if _CHANGED_BY_SPREADSHEETS.fullmatch(id):
-                hint = (
-                    "A file that was opened in a spreadsheet will not match. Use ids that begin with a letter."
-                )
-                yield table.problem("CW301", row, "a spreadsheet changes this id.", hint, id)
-            if id != id.strip() and id.strip():
-                hint = "Many programs strip it, and the id no longer matches."
-                yield table.problem("CW302", row, "white space around the id.", hint, id)
+            if _CHANGED_BY_SPREADSHEETS.fullmatch(row.id):
+                yield table.problem("CW301", row, "a spreadsheet changes this id.")
+            if row.id.strip() and row.id != row.id.strip():
+                yield table.problem("CW302", row, "white space around the id.")
 
 
 def _look_at_texts(contest: Contest, tables: _Tables) -> Iterator[Problem]:
-    """Empty, decomposed and control characters, in every table."""
-    columns, known = contest.columns, _known_ids(contest, tables)
+    columns = contest.columns
     for table in tables.all:
         holds_summaries = table is tables.train or table is tables.answers
         for row in table.rows:
-            id = row.cells[columns.id]
-            tell = partial(_tell, table, row, id if id in known else None)
             if not row.cells.get(columns.text, "-").strip():
-                yield tell("C304", "empty document.", "Write it, or take the row out of every table.")
+                yield table.problem("C304", row, "empty document.")
             if holds_summaries and not row.cells[columns.summary].strip():
-                yield tell("C305", "empty summary.", "Write it, or take the row out of every table.")
-            yield from _spelling(row, tell)
-
-
-def _tell(table: _Table, row: _Row, id: str | None, code: str, message: str, hint: str) -> Problem:
-    return table.problem(code, row, message, hint, id)
-
-
-def _spelling(row: _Row, tell: Callable[[str, str, str], Problem]) -> Iterator[Problem]:
-    cells = row.cells.values()
-    if not all(unicodedata.is_normalized("NFC", cell) for cell in cells):
-        hint = "macOS writes syllables in parts (NFD). Normalise the file to NFC."
-        yield tell("CW303", "text not in NFC.", hint)
-    if any(_CONTROL.search(cell.replace("\r\n", "\n")) for cell in cells):
-        yield tell("CW304", "a control character.", "Take it out: no program shows it.")
+                yield table.problem("C305", row, "empty summary.")
+            if not all(unicodedata.is_normalized("NFC", cell) for cell in row.cells.values()):
+                yield table.problem("CW303", row, "text not in NFC.")
+            if any(_CONTROL.search(cell.replace("\r\n", "\n")) for cell in row.cells.values()):
+                yield table.problem("CW304", row, "a control character.")
 
 
 def _look_at_overlap(contest: Contest, tables: _Tables) -> Iterator[Problem]:
     """Ids and documents that stand in both train and test."""
-    train, test, columns = tables.train, tables.test, contest.columns
+    train, test, column = tables.train, tables.test, contest.columns.text
     if train is None or test is None:
         return
-    ids = {row.cells[columns.id]: row for row in train.rows}
-    keys = {same_text_key(row.cells[columns.text]): row for row in train.rows}
-    near = {key[:NEAR_CHARACTERS]: row for key, row in keys.items() if len(key) >= NEAR_CHARACTERS}
+    ids = {row.id: row.number for row in train.rows}
+    keys = {same_text_key(row.cells[column]): row.number for row in train.rows}
+    near = {key[:NEAR_CHARACTERS]: number for key, number in keys.items() if len(key) >= NEAR_CHARACTERS}
     for row in test.rows:
-        id, key = row.cells[columns.id], same_text_key(row.cells[columns.text])
-        tell = partial(_tell, test, row, id)
-        if id.strip() and id in ids:
-            yield tell("C303", f"the id is row {ids[id].number} of train.csv too.", "Give one another id.")
+        key = same_text_key(row.cells[column])
+        if row.id.strip() and row.id in ids:
+            yield test.problem("C303", row, f"the id stands in row {ids[row.id]} of train.csv too.")
         if key and key in keys:
-            hint = "Its answer is public. Take it out of train.csv."
-            yield tell("C306", f"the document is row {keys[key].number} of train.csv too.", hint)
+            yield test.problem("C306", row, f"the document stands in row {keys[key]} of train.csv too.")
         elif key[:NEAR_CHARACTERS] in near:
-            other = near[key[:NEAR_CHARACTERS]].number
-            hint = "If both tell the same story, take one out of train.csv."
-            yield tell("CW306", f"begins like row {other} of train.csv.", hint)
+            number = near[key[:NEAR_CHARACTERS]]
+            yield test.problem("CW306", row, f"the document begins like row {number} of train.csv.")
 
 
 def _look_at_doubles(contest: Contest, tables: _Tables) -> Iterator[Problem]:
@@ -414,120 +400,84 @@ def _look_at_doubles(contest: Contest, tables: _Tables) -> Iterator[Problem]:
         for row in table.rows:
             key = same_text_key(row.cells[contest.columns.text])
             if key and key in first:
-                message = f"the document is row {first[key]} too."
-                id = row.cells[contest.columns.id]
-                yield table.problem("CW305", row, message, "Keep one of them.", id)
+                yield table.problem("CW305", row, f"the document stands in row {first[key]} already.")
             first.setdefault(key, row.number)
 
 
 # --- answers and the sample -----------------------------------------------------------------------
 
 
-def _look_at_answers(contest: Contest, tables: _Tables) -> Iterator[Problem]:
+def _look_at_splits(contest: Contest, tables: _Tables) -> Iterator[Problem]:
     answers = tables.answers
-    if answers is None:
+    if answers is None or not answers.rows:
         return
-    counts = Counter(row.cells["split"] for row in answers.rows)
     for row in answers.rows:
         if row.cells["split"] not in SPLITS:
-            yield answers.problem("C503", row, "unknown split.", "The split is 'public' or 'private'.")
-    for split in SPLITS if answers.rows else ():
+            yield answers.problem("C503", row, "unknown split.")
+    counts = Counter(row.cells["split"] for row in answers.rows)
+    for split in SPLITS:
         if not counts[split]:
-            hint = "Draw the split anew: each board needs rows."
-            yield Problem("C504", f"{answers.file}: no row has the split '{split}'.", hint=hint)
+            yield _problem("C504", f"{answers.file}: no row has the split '{split}'.")
         elif counts[split] < FEW_ROWS:
-            message = f"{answers.file}: the split '{split}' has {counts[split]} rows, fewer than {FEW_ROWS}."
-            hint = "The 95 % intervals will be wide, and few systems will be told apart."
-            yield Problem("CW501", message, hint=hint)
-    yield from _unmatched_answers(contest, tables)
+            message = f"{answers.file}: {counts[split]} rows have the split '{split}', fewer than {FEW_ROWS}."
+            yield _problem("CW501", message)
 
 
-def _unmatched_answers(contest: Contest, tables: _Tables) -> Iterator[Problem]:
-    test, answers, column = tables.test, tables.answers, contest.columns.id
-    # Where rows could not be read, each would be reported as missing a second time.
-    if test is None or answers is None or not (test.complete and answers.complete):
+def _look_at_matches(contest: Contest, tables: _Tables) -> Iterator[Problem]:
+    """Whether answers and sample hold the ids of test: all of them, and no others."""
+    test, answers, sample = tables.test, tables.answers, tables.sample
+    # Where rows of a file were lost, each would be reported a second time, as missing.
+    if test is None or not test.complete:
         return
-    asked, answered = _ids(test, column), _ids(answers, column)
-    for row in test.rows:
-        id = row.cells[column]
-        if id not in answered:
-            hint = "Add the row to private/answers.csv, or take it out of test.csv and sample_submission.csv."
-            yield test.problem("C501", row, "no answer to this row.", hint, id)
-    for row in answers.rows:
-        if row.cells[column] not in asked:
-            hint = "Take it out, or add the document to test.csv."
-            yield answers.problem("C502", row, "test.csv has no row with this id.", hint)
+    if answers and answers.complete:
+        yield from _missing(test, answers, "C501", "private/answers.csv has no row with this id.")
+        yield from _missing(answers, test, "C502", "test.csv has no row with this id.")
+    if sample and sample.complete:
+        yield from _missing(test, sample, "C505", "sample_submission.csv has no row with this id.")
+        yield from _missing(sample, test, "C505", "test.csv has no row with this id.")
 
 
-def _ids(table: _Table, column: str) -> set[str]:
-    return {row.cells[column] for row in table.rows}
-
-
-def _look_at_sample(contest: Contest, tables: _Tables) -> Iterator[Problem]:
-    test, sample, column = tables.test, tables.sample, contest.columns.id
-    if test is None or sample is None or not (test.complete and sample.complete):
-        return
-    asked, shown = _ids(test, column), _ids(sample, column)
-    hint = "It has one row for each row of test.csv, with the same ids."
-    for row in test.rows:
-        if row.cells[column] not in shown:
-            yield test.problem("C505", row, "sample_submission.csv lacks this id.", hint, row.cells[column])
-    for row in sample.rows:
-        if row.cells[column] not in asked:
-            yield sample.problem("C505", row, "test.csv has no row with this id.", hint, row.cells[column])
+def _missing(table: _Table, other: _Table, code: str, message: str) -> Iterator[Problem]:
+    ids = other.ids
+    return (table.problem(code, row, message) for row in table.rows if row.id not in ids)
 
 
 def _look_for_leaks(contest: Contest, tables: _Tables) -> Iterator[Problem]:
     """Answers that stand where teams can read them."""
-    if test := tables.test:
-        names = reference_columns(test.header, contest.columns.summary)
+    test, sample, answers = tables.test, tables.sample, tables.answers
+    column = contest.columns.summary
+    if test:
+        names = reference_columns(test.header, column)
         for row in test.rows:
             if any(row.cells[name].strip() for name in names):
-                id = row.cells[contest.columns.id]
-                yield test.problem("C601", row, "a summary.", "Take the column out of test.csv.", id)
-    if tables.sample and tables.answers:
-        yield from _answered_sample(contest, tables.sample, tables.answers)
-
-
-def _answered_sample(contest: Contest, sample: _Table, answers: _Table) -> Iterator[Problem]:
-    columns = contest.columns
-    names = reference_columns(answers.header, columns.summary)
-    references = {
-        row.cells[columns.id]: {same_text_key(row.cells[name]) for name in names} - {""} for row in answers.rows
-    }
-    for row in sample.rows:
-        id = row.cells[columns.id]
-        if same_text_key(row.cells[columns.summary]) in references.get(id, ()):
-            yield sample.problem(
-                "C601", row, "the summary is the hidden one.", "Leave the summaries empty.", id
-            )
+                yield test.problem("C601", row, "a summary in the test set.")
+    if sample and answers:
+        names = reference_columns(answers.header, column)
+        hidden = {(row.id, same_text_key(row.cells[name])) for row in answers.rows for name in names}
+        for row in sample.rows:
+            key = same_text_key(row.cells[column])
+            if key and (row.id, key) in hidden:
+                yield sample.problem("C601", row, "the summary is the hidden one.")
 
 
 def _look_at_tokens(contest: Contest, tables: _Tables) -> Iterator[Problem]:
-    """References that the metric's tokenizer finds nothing in: whatever is handed in scores 0 there."""
+    """References in which the metric finds no tokens: every summary scores 0 there."""
+    answers, preset = tables.answers, contest.metric.preset
+    if answers is None or not answers.rows:
+        return
     # Imported late: some tokenizers load a dictionary.
     from harness.tokenizers import load_tokenizer
 
-    answers = tables.answers
-    if answers is None or not answers.rows:
-        return
-    preset = contest.metric.preset
     try:
         tokenizer = load_tokenizer(preset)
     except HarnessError as error:
-        message = f"The tokens of the preset '{preset}' cannot be looked at: {error.message}"
-        yield Problem("CW503", message, hint=error.hint)
+        yield _problem("CW503", f"The preset '{preset}' cannot be tried: {safe(str(error))}")
         return
-    known = _known_ids(contest, tables)
     names = reference_columns(answers.header, contest.columns.summary)
     places = [(row, row.cells[name]) for row in answers.rows for name in names if row.cells[name].strip()]
-    found = tokenizer([text for _, text in places])
-    for (row, _), tokens in zip(places, found, strict=True):
+    for (row, _), tokens in zip(places, tokenizer([text for _, text in places]), strict=True):
         if not tokens:
-            id = row.cells[contest.columns.id]
-            message = f"a reference without a token of the preset '{preset}', so every summary scores 0."
-            hint = "Choose a preset for the language of the references, or write a reference with words."
-            yield answers.problem("CW502", row, message, hint, id if id in known else None)
+            yield answers.problem("CW502", row, f"a reference without a token of the preset '{preset}'.")
 
 
 _LOOKS: tuple[Callable[[Contest, _Tables], Iterable[Problem]], ...] = (
@@ -536,8 +486,8 @@ _LOOKS: tuple[Callable[[Contest, _Tables], Iterable[Problem]], ...] = (
     _look_at_texts,
     _look_at_overlap,
     _look_at_doubles,
-    _look_at_answers,
-    _look_at_sample,
+    _look_at_splits,
+    _look_at_matches,
     _look_for_leaks,
     _look_at_tokens,
 )

@@ -440,9 +440,9 @@ def contest_toml(name: str, *, title: str, description: str, metric: Metric, rul
         _noted(f"rank_by = {_toml(metric.rank_by)}", "mean (of the three F1), rouge1, rouge2 or rougeL"),
         _noted(f"multiple_references = {_toml(metric.multiple_references)}", "mean or max"),
         "",
-        "[rules]  # a team and day; a limit that is left out does not exist",
-        _noted(_rule("daily_limit", rules.daily_limit, 3), "scored submissions"),
-        _noted(_rule("daily_invalid_limit", rules.daily_invalid_limit, 100), "refused files, counted apart"),
+        "[rules]  # a number for each team and day, or false for no limit",
+        _noted(_rule("daily_limit", rules.daily_limit), "scored submissions"),
+        _noted(_rule("daily_invalid_limit", rules.daily_invalid_limit), "refused files, counted apart"),
         "",
         "[dates]",
         _noted(f"timezone = {_toml(dates.timezone)}", "days begin at midnight in this zone"),
@@ -456,8 +456,8 @@ def _noted(setting: str, note: str) -> str:
     return f"{setting:<32}# {note}"
 
 
-def _rule(key: str, value: int | None, example: int) -> str:
-    return f"# {key} = {example}" if value is None else f"{key} = {value}"
+def _rule(key: str, limit: int | None) -> str:
+    return f"{key} = {'false' if limit is None else limit}"
 
 
 def _date(key: str, moment: datetime | None, example: str) -> str:

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -262,10 +262,8 @@ def lcs_length(first: Tokens, second: Tokens) -> int:
     """
     if len(second) < len(first):
         first, second = second, first  # the rows are as wide as the first
-    row = 0
-    for row in _lcs_rows(first, second):
-        pass
-    return len(first) - row.bit_count()
+    (last,) = deque(_lcs_rows(first, second), maxlen=1)
+    return len(first) - last.bit_count()
 
 
 def _lcs_rows(first: Tokens, second: Tokens) -> Iterator[int]:

@@ -48,6 +48,8 @@ TITLE_NAMES = ("title", "headline", "제목")
 """Taken for the summary only where no column is called one, and with a notice."""
 ID_NAMES = ("id", "docid", "documentid", "dialogueid", "passageid", "fname", "uid", "아이디", "문서번호")
 
+_HANGUL = re.compile("[가-힣]")
+
 SHOWN_FAULTS = 3
 """Faults that are written out in the message; ``ContestError.problems`` holds them all."""
 
@@ -181,10 +183,12 @@ def _bytes(path: Path) -> bytes:
 
 
 def _text(path: Path, notices: list[Problem]) -> str:
-    """The file as text. Trying tells UTF-8 from CP949: a Korean text in the one is malformed in the other."""
     content = _bytes(path)
-    marked = content.startswith((b"\xff\xfe", b"\xfe\xff"))
-    for name in ("utf-16",) if marked else ("utf-8-sig", "cp949"):
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        names = ["utf-16"]
+    else:
+        names = ["utf-8-sig"] if _has_utf8_hangul(content) else ["utf-8-sig", "cp949"]
+    for name in names:
         try:
             text = content.decode(name)
         except UnicodeDecodeError:
@@ -192,7 +196,33 @@ def _text(path: Path, notices: list[Problem]) -> str:
         if name != "utf-8-sig":
             notices.append(Problem("CN101", f"{path.name} was decoded as {name.upper()}, not UTF-8."))
         return text
-    raise ContestError(f"{path} is neither UTF-8, UTF-16 nor CP949.", hint="Save it as UTF-8.")
+    raise ContestError(
+        f"{path} is not UTF-8, UTF-16 or CP949{_broken_line(content)}.", hint="Save it as UTF-8."
+    )
+
+
+def _has_utf8_hangul(content: bytes) -> bool:
+    """Whether a line is UTF-8 with Hangul. Then the file is UTF-8, damaged or not, and never CP949.
+
+    A line of CP949 whose bytes all fit UTF-8's pattern for Hangul (three bytes from EA to ED) is as good
+    as impossible; read as CP949, a file with one damaged byte would become nonsense without an error.
+    """
+    for line in content.split(b"\n"):
+        try:
+            if _HANGUL.search(line.decode("utf-8")):
+                return True
+        except UnicodeDecodeError:
+            continue
+    return False
+
+
+def _broken_line(content: bytes) -> str:
+    for number, line in enumerate(content.split(b"\n"), 1):
+        try:
+            line.decode("utf-8")
+        except UnicodeDecodeError:
+            return f" (line {number} is the first that is not UTF-8)"
+    return ""
 
 
 def _csv(path: Path, notices: list[Problem], faults: list[Problem]) -> Iterator[_Record]:
