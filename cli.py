@@ -115,7 +115,7 @@ def _titles(problems: Sequence[Problem]) -> dict[str, str]:
     if any(problem.code.startswith("C") for problem in problems):
         from harness.inspection import CODES as FOLDER_CODES
 
-        return dict(FOLDER_CODES)
+        return {code: entry.title for code, entry in FOLDER_CODES.items()}
     from harness.submission import CODES
 
     return {code: entry.title for code, entry in CODES.items()}

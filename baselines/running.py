@@ -117,7 +117,7 @@ def describe_run(name: str, config: Any, contest: Contest, seconds: float) -> Ru
 
 def _versions() -> dict[str, JSON]:
     versions: dict[str, JSON] = {"matbogi": __version__}
-    for package in ("numpy", "python-mecab-ko", "python-mecab-ko-dic", "kiwipiepy"):
+    for package in ("numpy", "mecab-ko", "python-mecab-ko-dic", "kiwipiepy"):
         try:
             versions[package] = version(package)
         except PackageNotFoundError:

@@ -314,6 +314,8 @@ def _read_settings(root: Path) -> dict[str, Any]:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ContestError(f"{path} is not valid TOML: {error}.") from None
+    except RecursionError:
+        raise ContestError(f"{path} is not valid TOML: it is nested too deeply.") from None
     except OSError as error:
         raise ContestError(f"{path} cannot be read: {error.strerror}.") from None
 
@@ -422,10 +424,14 @@ def _moment(section: Mapping[str, Any], key: str, zone: ZoneInfo, faults: list[s
             value = None
     if isinstance(value, date) and not isinstance(value, datetime):
         value = datetime.combine(value, time.min)
-    if not isinstance(value, datetime):
-        faults.append(f"dates.{key} = {section.get(key)!r} (write it as 2026-12-24T23:59:00+09:00)")
-        return None
-    return (value if value.tzinfo else value.replace(tzinfo=zone)).astimezone(UTC)
+    try:
+        if isinstance(value, datetime):
+            moment = value if value.tzinfo else value.replace(tzinfo=zone)
+            return moment.astimezone(zone).astimezone(UTC)
+    except OverflowError:  # the first or the last day of the calendar, in one of the zones
+        pass
+    faults.append(f"dates.{key} = {section.get(key)!r} (write it as 2026-12-24T23:59:00+09:00)")
+    return None
 
 
 def _dates(settings: Mapping[str, Any], faults: list[str]) -> Dates:

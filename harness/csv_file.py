@@ -147,9 +147,9 @@ class _Splitter:
         """The first row that is not blank; it tells the delimiter."""
         self._find_delimiter()
         header = next(self.records(), None)
-        if header is None or header.row != 0:
-            if not self.findings.refused:
-                self.findings.add("E103", "The file holds no rows.")
+        if header is None and not self.findings.refused:
+            self.findings.add("E103", "The file holds nothing but empty rows.")
+        if header is None or self.findings.refused:
             return None
         if len(header.cells) > MAX_COLUMNS:
             message = f"The header has {len(header.cells):,} columns."
@@ -168,8 +168,8 @@ class _Splitter:
             return
 
         def fitness(delimiter: str) -> tuple[int, int]:
-            cells = [cell.strip(' "\ufeff').casefold() for cell in first.split(delimiter, MAX_COLUMNS)]
-            known = sum(cell in self.known for cell in cells)
+            cells = [cell.strip(' "\ufeff\r\n') for cell in first.split(delimiter, MAX_COLUMNS)]
+            known = sum(cell in self.known or cell.casefold() in self.known for cell in cells)
             return known, len(cells)
 
         self.delimiter = max(DELIMITERS, key=fitness)
@@ -245,23 +245,24 @@ class _Splitter:
         raw, line, row = self.lines.consumed, self.lines.start_line, self.row or None
         fault = _find_quote_fault(raw, self.delimiter)
         opened = line + _line_ends(raw[: fault.opened])
-        beginning = excerpt(raw[fault.opened : fault.opened + 30].splitlines()[0], 24)
         if fault.closed is None:
-            message = f"The quote that opens on line {opened:,}, before {beginning}, is never closed."
+            at_end = self.lines.position >= len(self.lines.text)
+            closing = "is never closed" if at_end else f"is not closed within {MAX_RECORD:,} characters"
+            beginning = excerpt(_first_line(raw[fault.opened + 1 : fault.opened + 80]), 24)
+            message = f"The quote that opens on line {opened:,}, before {beginning}, {closing}."
             self.findings.add("E113", message, line=opened, row=row)
         else:
-            self._text_after_quote(raw, fault, opened, row)
+            self._text_after_quote(raw, fault.opened, fault.closed, opened, row)
         self.count_broken()
         self.row += self.row > 0
         self.lines.back_to_second_line()
 
-    def _text_after_quote(self, raw: str, fault: _QuoteFault, opened: int, row: int | None) -> None:
-        assert fault.closed is not None  # noqa: S101 - the caller has looked
-        closed = opened + _line_ends(raw[fault.opened : fault.closed])
-        rest = excerpt(raw[fault.closed : fault.closed + 20].splitlines()[0], 16)
+    def _text_after_quote(self, raw: str, begin: int, end: int, opened: int, row: int | None) -> None:
+        closed = opened + _line_ends(raw[begin:end])
+        rest = excerpt(_first_line(raw[end : end + 80]), 16)
         where = "" if closed == opened else f" on line {closed:,}"
         message = f"The field quoted from line {opened:,} on ends{where} before {rest}."
-        if raw[: fault.closed].endswith('\\"'):
+        if raw[:end].endswith('\\"'):
             message += ' Write \\" as "".'
         elif closed != opened:
             message += f" Is the closing quote missing on line {opened:,}?"
@@ -297,7 +298,7 @@ def _find_quote_fault(raw: str, delimiter: str) -> _QuoteFault:
             if not quoted:
                 return _QuoteFault(position, None)
             end = quoted.end()
-            if not raw.startswith((delimiter, "\r", "\n"), end):
+            if end < len(raw) and not raw.startswith((delimiter, "\r", "\n"), end):
                 return _QuoteFault(position, end)
         else:
             end = raw.find(delimiter, position)
@@ -315,6 +316,10 @@ def _fields(raw: str, delimiter: str) -> Iterator[str]:
         end = len(raw) if end < 0 else end
         yield raw[position:end]
         position = end + 1
+
+
+def _first_line(text: str) -> str:
+    return _LINE_END.split(text, maxsplit=1)[0]
 
 
 def _line_ends(text: str) -> int:

@@ -390,7 +390,8 @@ def _files(settings: _Settings, drawn: _Drawn) -> dict[str, str]:
         for (id, row), split in zip(drawn.test, drawn.splits, strict=True)
     ]
     train = [(id, row.text, row.references[0]) for id, row in drawn.train]
-    origins = [(id, row.id, row.place) for id, row in (*drawn.train, *drawn.test)]
+    # safe: a file name may hold what UTF-8 cannot.
+    origins = [(id, row.id, safe(row.place)) for id, row in (*drawn.train, *drawn.test)]
     return {
         "contest.toml": contest_toml(
             settings.name,

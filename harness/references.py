@@ -54,4 +54,8 @@ def _from_labelled(path: Path, columns: Columns) -> tuple[Answer, ...]:
     source = read_labelled(path)
     if source.columns.id is None:
         raise UsageError(f"{path} has no ids, so predictions cannot be matched with its rows.")
-    return tuple(Answer(row.id, row.references, "public") for row in source.rows)
+    rows = {row.place: [text for text in row.references if text.strip()] for row in source.rows}
+    empty = [place for place, references in rows.items() if not references]
+    if empty:
+        raise UsageError(f"{path} has {len(empty)} row(s) without a summary: {', '.join(empty[:3])}.")
+    return tuple(Answer(row.id, tuple(rows[row.place]), "public") for row in source.rows)

@@ -582,6 +582,15 @@ def test_a_setting_that_cannot_be_read_back_leaves_no_folder(options: dict[str, 
     assert os.listdir(tmp_path / "contests") == []
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such file names")
+def test_file_names_that_are_no_text_do_no_harm(tmp_path: Path) -> None:
+    """A JSON file whose name is not UTF-8 is read like any other."""
+    _write_json(tmp_path / "source" / os.fsdecode(b"a\xff.json"), _rows())
+    contest = new_contest("ours", tmp_path / "source", into=tmp_path / "contests", seed=1).contest
+    origins = _table(contest.root / "private/source_ids.csv")
+    assert {row["source_place"] for row in origins} == {f"row {row} of a.json" for row in range(1, 41)}
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
 def test_only_the_owner_reads_the_answers(tmp_path: Path) -> None:
     """private/ is 0700 and its files 0600."""
