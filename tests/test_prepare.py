@@ -455,7 +455,7 @@ def test_neither_ids_nor_order_of_the_source_reach_a_public_file(tmp_path: Path)
 @settings(max_examples=30, deadline=None)
 def test_no_drawn_id_is_a_number_or_has_a_double(seed: int) -> None:
     """Ids have ten letters and digits, begin with a letter, and differ in more than case."""
-    ids = draw_ids(200, random.Random(seed))  # noqa: S311 - repeated, not secret
+    ids = draw_ids(200, random.Random(seed))
     assert len({id.casefold() for id in ids}) == 200
     for id in ids:
         assert len(id) == 10

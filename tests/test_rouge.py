@@ -76,7 +76,7 @@ def test_union_lcs_of_the_paper() -> None:
 
 def generator(seed: int) -> random.Random:
     """Repeatable draws."""
-    return random.Random(seed)  # noqa: S311 - nothing here is secret
+    return random.Random(seed)
 
 
 Texts = tuple[list[str], list[str]]  # the tokens of a prediction and of its reference

@@ -150,7 +150,7 @@ def test_english_is_rouge_score(text: str) -> None:
 
 def korean_texts(count: int) -> list[str]:
     """Repeatable texts of Korean words, numbers, marks and hanja."""
-    draw = random.Random(11)  # noqa: S311 - nothing here is secret
+    draw = random.Random(11)
     words = [
         "정부는", "물가가", "올랐다고", "14일", "밝혔다.", "尹", "대통령은", "‘맛보기’", "ㅋㅋ", "42km",
         "AI를", "않았다", "한국은행이", "3.5%", "학교에서", "😀",
