@@ -32,10 +32,10 @@ except ModuleNotFoundError:
 from harness.errors import HarnessError, InvalidSubmission, Problem
 
 if TYPE_CHECKING:
-    from harness.board import Board
     from rich.console import Console
 
     from baselines import Progress
+    from harness.board import Board
     from harness.contest import Contest
     from harness.run import JSON
     from harness.tables import Grid
@@ -85,10 +85,10 @@ def result(text: str) -> None:
     click.echo(text)
 
 
-def _console(*, stderr: bool = False) -> Console:
+def _console(*, stderr: bool = False, width: int | None = None) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    return Console(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
 
 
 def _print_grid(grid: Grid, form: str) -> None:
@@ -98,10 +98,10 @@ def _print_grid(grid: Grid, form: str) -> None:
         result(render(grid, form))  # type: ignore[arg-type]
         return
     console = _console()
-    fixed = console.is_terminal or "COLUMNS" in os.environ
     # A pipe has no width: whoever reads it can scroll, so nothing is dropped.
-    width = console.width if fixed else 10_000
-    console.print(as_table(grid, width if fixed else None), width=width, soft_wrap=not fixed)
+    width = console.width if console.is_terminal or "COLUMNS" in os.environ else None
+    console = console if width else _console(width=10_000)
+    console.print(as_table(grid, width), soft_wrap=width is None)
 
 
 def _print_faults(problems: Sequence[Problem]) -> None:
@@ -158,7 +158,6 @@ def _contest(name: str | None) -> Contest:
 @contextmanager
 def _board(path: str | None) -> Iterator[Board]:
     from harness.board import Board
-
     from harness.home import BOARD_NAME, find_home
 
     with Board.open(path or find_home(Path.cwd()) / BOARD_NAME) as board:
@@ -203,9 +202,8 @@ def check(file: Path, contest_name: str | None, form: str) -> None:
 
     Exits with 3 if the file would be refused. docs/submission-format.md explains every code.
     """
-    from harness.submission import check as check_file
-
     from harness.screens import report_facts
+    from harness.submission import check as check_file
 
     contest = _contest(contest_name)
     report = check_file(file, contest)
@@ -281,10 +279,11 @@ def _hand_in(
     parameter_files: Sequence[Path] = (),
     form: str = "table",
 ) -> None:
-    from harness.submission import CheckReport
+    from datetime import UTC, datetime
 
-    from harness.screens import receipt_facts, report_facts
-    from harness.submit import submit as hand_in
+    from harness.intake import submit as hand_in
+    from harness.screens import receipt_facts, refusal, report_facts
+    from harness.submission import CheckReport
 
     with _board(board_path) as board:
         try:
@@ -295,8 +294,11 @@ def _hand_in(
         except InvalidSubmission as fault:
             if form == "json":
                 result(json.dumps(report_facts(CheckReport.of(fault)), ensure_ascii=False, indent=2))
-                raise click.exceptions.Exit(EXIT_INVALID) from None
-            raise
+            else:
+                say(refusal(fault, board.quota(contest, team, now=datetime.now(UTC))), bold=True)
+                _print_faults([*fault.problems, *fault.notices])
+                say(fault.hint)
+            raise click.exceptions.Exit(EXIT_INVALID) from None
     if form == "json":
         result(json.dumps(receipt_facts(receipt, contest), ensure_ascii=False, indent=2, default=str))
     else:
@@ -427,11 +429,10 @@ def score(file: Path, references_file: Path, preset: str | None, contest_name: s
     """
     from dataclasses import replace
 
-    from harness.submission import Predictions
-
     from harness import screens
     from harness.references import read_references
     from harness.scoring import score_summaries
+    from harness.submission import Predictions
 
     contest = _contest(contest_name)
     metric = replace(contest.metric, preset=preset) if preset else contest.metric
@@ -531,11 +532,10 @@ def contest_new(
 @format_option("table", "json")
 def contest_check(folder: str | None, contest_name: str | None, form: str) -> None:
     """Say everything that is wrong with a contest folder, and what mends it. Exits with 2 if it is unusable."""
-    from harness.inspection import inspect_contest
-
     from harness import screens
     from harness.errors import ContestError
     from harness.home import find_contest, find_home
+    from harness.inspection import inspect_contest
 
     root = (
         Path(folder)
@@ -563,9 +563,8 @@ def contest_info(folder: str | None, contest_name: str | None, form: str) -> Non
     """Show how many rows a contest has, how long its texts are, and its rules."""
     from dataclasses import asdict
 
-    from harness.inspection import describe_contest
-
     from harness import screens
+    from harness.inspection import describe_contest
 
     description = describe_contest(_contest(folder or contest_name))
     if form == "json":

@@ -24,16 +24,16 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from harness.board import Board as Board
     from harness.contest import Contest as Contest
+    from harness.intake import submit as submit
     from harness.scoring import score as score
     from harness.submission import check as check
-    from harness.submit import submit as submit
 
 _HOMES = {
     "Board": "harness.board",
     "Contest": "harness.contest",
     "check": "harness.submission",
     "score": "harness.scoring",
-    "submit": "harness.submit",
+    "submit": "harness.intake",
 }
 
 __all__ = ["Board", "Contest", "__version__", "check", "score", "submit"]

@@ -17,8 +17,8 @@ import json
 import math
 import sqlite3
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
@@ -28,25 +28,27 @@ import sqlalchemy as sa
 
 from harness.contest import SPLITS, Contest, Split
 from harness.errors import HarnessError, Problem, Refused, ServiceUnavailable, UsageError
-from harness.run import JSON, Run, flatten
+from harness.run import JSON, Run, flatten, plain_values
 from harness.scoring import METRICS, ScoreCard
 from harness.significance import Comparison
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-    from filelock import BaseFileLock
     from numpy.typing import NDArray
 
 Kind: TypeAlias = Literal["team", "baseline"]
 State: TypeAlias = Literal["scored", "invalid"]
 
-SCHEMA = "0001"
+SCHEMA = "board_0001"
 """The newest revision in ``harness/migrations``. A database at this one is opened without Alembic."""
 
 LOCK_SECONDS = 30
 PROGRESS_LENGTH = 50
-"""How many of a team's last scores a standing carries."""
+"""How many of a team's last submissions a standing's progress covers."""
+
+COMPARED_AT_ONCE = 100
+"""Submissions compared with the leader in one piece, so that a long board needs no more memory."""
 
 # --- tables ---------------------------------------------------------------------------------------
 # The schema itself is made by the migrations; a test keeps the two alike.
@@ -72,7 +74,7 @@ submission_table = sa.Table(
     sa.Column("contest", sa.Text, nullable=False),
     sa.Column("team_id", sa.Integer, sa.ForeignKey("team.id"), nullable=False),
     sa.Column("state", sa.Text, nullable=False),
-    sa.Column("sha256", sa.Text, nullable=False),
+    sa.Column("sha256", sa.Text),  # none of a refused file that was not read to its end
     sa.Column("file_name", sa.Text, nullable=False),
     sa.Column("message", sa.Text, nullable=False),
     sa.Column("rows", sa.Integer, nullable=False),
@@ -84,6 +86,7 @@ submission_table = sa.Table(
     sa.Column("run", sa.Text, nullable=False),
     sa.UniqueConstraint("team_id", "state", "sha256"),
     sa.Index("ix_submission_day", "team_id", "state", "day"),
+    sa.Index("ix_submission_history", "team_id", "state", "id"),
     sa.Index("ix_submission_contest", "contest", "id"),
     sqlite_autoincrement=True,
 )
@@ -102,9 +105,10 @@ score_table = sa.Table(
     sa.Column("f1", sa.Float, nullable=False),
     sa.Column("low", sa.Float, nullable=False),
     sa.Column("high", sa.Float, nullable=False),
-    sa.Column("per_row", sa.LargeBinary, nullable=False),  # float64, little-endian, order of the answers
     sa.Column("created_at", sa.Text, nullable=False),
-    sa.Index("ix_score_best", "team_id", "signature", "split", "metric", "f1", "submission_id"),
+    # float64, little-endian, order of the answers; last, because a column behind it would be read through it
+    sa.Column("per_row", sa.LargeBinary, nullable=False),
+    sa.Index("ix_score_best", "team_id", "signature", "split", "metric", sa.desc("f1"), "submission_id"),
     sa.Index("ix_score_newest", "contest", "created_at"),
 )
 
@@ -230,10 +234,32 @@ class SubmissionDetail:
 
 
 def name_key(name: str) -> str:
-    """What makes two team names one: compatibility forms, case, white space and invisibles are ignored."""
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
-    visible = (letter for letter in folded if unicodedata.category(letter) not in ("Cc", "Cf", "Cs", "Mn"))
-    return " ".join("".join(visible).split())
+    """What makes two team names one: compatibility forms, case, white space and invisibles are ignored.
+
+    It is the ``toNFKC_Casefold`` of the Unicode Standard (section 3.13), with white space collapsed and
+    control, format and surrogate characters left out.
+    """
+    key = " ".join(name.split())
+    # Taking a character out lets its neighbours compose, so once is not enough.
+    while (folded := _folded(key)) != key:
+        key = folded
+    return key
+
+
+def _folded(text: str) -> str:
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return " ".join("".join(letter for letter in folded if not _is_invisible(letter)).split())
+
+
+def _is_invisible(letter: str) -> bool:
+    return unicodedata.category(letter) in ("Cc", "Cf", "Cs") or letter in _BLANKS
+
+
+_BLANKS = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u2800"  # grapheme joiner, Hangul fillers, Khmer vowels, empty Braille
+    + "".join(map(chr, (*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
+)
+"""What shows nothing though its category is that of a letter, a mark or a symbol (variation selectors last)."""
 
 
 # --- the board --------------------------------------------------------------------------------------
@@ -242,9 +268,10 @@ def name_key(name: str) -> str:
 class Board:
     """A database of submissions. Open it with ``Board.open``, and close it, or use it in a ``with``."""
 
-    def __init__(self, engine: sa.Engine, archive: Path, lock: BaseFileLock | None) -> None:
+    def __init__(self, engine: sa.Engine, name: str, archive: Path, lock_file: Path | None) -> None:
         self._engine = engine
-        self._lock = lock
+        self._name = name
+        self._lock_file = lock_file
         self.archive = archive
 
     @classmethod
@@ -259,11 +286,11 @@ class Board:
         """
         path = _path_of(location)
         if path is None:
-            board = cls(_server_engine(str(location)), Path("submissions"), None)
+            engine = _server_engine(str(location))
+            board = cls(engine, engine.url.render_as_string(), Path("submissions"), None)
         else:
-            if not path.parent.is_dir():
-                raise HarnessError(f"The folder {path.parent} is missing, so no board can be made in it.")
-            board = cls(_sqlite_engine(path), path.parent / "submissions", _file_lock(path))
+            _refuse_impossible(path)
+            board = cls(_sqlite_engine(path), str(path), path.parent / "submissions", Path(f"{path}.lock"))
         try:
             board._bring_up_to_date()
         except BaseException:
@@ -285,24 +312,27 @@ class Board:
 
     @contextmanager
     def _read(self) -> Iterator[sa.Connection]:
-        with _translated(), self._engine.connect() as connection, connection.begin():
+        with _translated(self._name), self._engine.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def _write(self) -> Iterator[sa.Connection]:
         """A transaction that holds the lock from its first moment, so that what it reads stays true."""
-        with _translated(), self._file_locked(), self._engine.connect() as connection:
+        with _translated(self._name), self._file_locked(), self._engine.connect() as connection:
             connection = connection.execution_options(takes_lock=True)
             with connection.begin():
                 yield connection
 
     @contextmanager
     def _file_locked(self) -> Iterator[None]:
-        if self._lock is None:
+        """Let the writers of a file in one by one: SQLite's own waiting lets some of them starve."""
+        if self._lock_file is None:
             yield
-        else:
-            with self._lock:
-                yield
+            return
+        from filelock import FileLock
+
+        with FileLock(self._lock_file, timeout=LOCK_SECONDS, poll_interval=0.01):
+            yield
 
     def _bring_up_to_date(self) -> None:
         with self._read() as connection:
@@ -312,7 +342,7 @@ class Board:
         with self._write() as connection:
             # Another process may have been faster.
             if (revision := _revision(connection)) != SCHEMA:
-                _upgrade(connection, revision)
+                _upgrade(connection, revision, self._name)
 
     # --- recording ---
 
@@ -384,8 +414,10 @@ class Board:
             limit = contest.rules.daily_invalid_limit
             if limit is not None and _used(connection, contest, team_id, "invalid", now) >= limit:
                 raise Refused(
-                    f"{limit} faulty files were handed in today, and this one has faults as well.",
-                    hint=f"Check it first: python cli.py check FILE. The count resets at {_reset_text(contest, now)}.",
+                    f"{limit} faulty files were handed in today, and this one has faults as well. "
+                    "Nothing was scored.",
+                    hint="Find its faults with: python cli.py check FILE\n"
+                    f"The count resets at {_reset_text(contest, now)}.",
                 )
             values = _submission_values(contest, team_id, "invalid", sha256, file_name, message, now)
             values |= {"rows": 0, "notices": _problems_json(notices), **_run_values(run)}
@@ -414,12 +446,7 @@ class Board:
     def current_signature(self, contest: Contest) -> str | None:
         """The signature of the newest scores of ``contest``; ``None`` while there are none."""
         with self._read() as connection:
-            return connection.scalar(
-                sa.select(score_table.c.signature)
-                .where(score_table.c.contest == contest.name)
-                .order_by(score_table.c.created_at.desc(), score_table.c.submission_id.desc())
-                .limit(1)
-            )
+            return _current_signature(connection, contest)
 
     def standings(
         self,
@@ -439,43 +466,45 @@ class Board:
         ``all_submissions`` every one has a row of its own. Baselines have no rank unless
         ``rank_baselines``. Comparisons with the first that were not made before are made and kept.
         """
-        signature = signature or self.current_signature(contest)
         metric = metric or contest.metric.rank_by
-        if signature is None:
-            return []
         with self._read() as connection:
+            signature = signature or _current_signature(connection, contest)
+            if signature is None:
+                return []
             if where or all_submissions:
                 ids = _matching(connection, contest, signature, split, metric, where or {}, all_submissions)
             else:
                 ids = _best_of_each_team(connection, contest, signature, split, metric)
-            rows = _standings(connection, ids, signature, split, metric)
-        ranked = _ranked(rows, metric, rank_baselines)
-        return self._compared(ranked, signature, split, metric)
-
-    def _compared(self, standings: list[Standing], signature: str, split: Split, metric: str) -> list[Standing]:
-        leader = next((item.submission_id for item in standings if item.rank == 1), None)
-        if leader is None:
-            return standings
-        others = [item.submission_id for item in standings if item.submission_id != leader]
-        key = {"signature": signature, "split": split, "metric": metric, "first_id": leader}
-        with self._read() as connection:
+            ranked = _ranked(
+                _standings(connection, contest, ids, signature, split, metric), metric, rank_baselines
+            )
+            leader = next((item.submission_id for item in ranked if item.rank == 1), None)
+            if leader is None:
+                return ranked
+            key = {"signature": signature, "split": split, "metric": metric, "first_id": leader}
             known = _known_comparisons(connection, key)
-        missing = [other for other in others if other not in known]
-        if missing:
-            known |= self._compare(key, missing)
-        return [replace(item, versus_leader=known.get(item.submission_id)) for item in standings]
+        others = [item.submission_id for item in ranked if item.submission_id not in (leader, *known)]
+        if others:
+            known |= self._compare(key, others)
+        return [replace(item, versus_leader=known.get(item.submission_id)) for item in ranked]
 
     def _compare(self, key: Mapping[str, Any], others: Sequence[int]) -> dict[int, Comparison]:
+        """Compare submission ``key["first_id"]`` with each of ``others``, and keep the outcome."""
         import numpy as np
 
         from harness.significance import compare_all
 
-        first, *rest = (
-            self.per_row(number, key["signature"], key["split"], key["metric"])
-            for number in (key["first_id"], *others)
-        )
-        found = dict(zip(others, compare_all(first, np.stack(rest, axis=1)), strict=True))
-        with self._write() as connection:
+        figure = (key["signature"], key["split"], key["metric"])
+        first = self.per_row(key["first_id"], *figure)
+        found: dict[int, Comparison] = {}
+        for start in range(0, len(others), COMPARED_AT_ONCE):
+            some = others[start : start + COMPARED_AT_ONCE]
+            with self._read() as connection:
+                rows = _per_row(connection, some, *figure)
+            columns = np.stack([rows[number] for number in some], axis=1)  # float64 [rows, submissions]
+            found |= dict(zip(some, compare_all(first, columns), strict=True))
+        # A board that is read-only or busy can be read all the same; the next reader compares again.
+        with suppress(HarnessError), self._write() as connection:
             already = _known_comparisons(connection, key)
             values = [
                 {**key, "second_id": other, **_comparison_values(item)}
@@ -492,20 +521,11 @@ class Board:
         Raises:
             UsageError: there is no such score.
         """
-        import numpy as np
-
         with self._read() as connection:
-            content = connection.scalar(
-                sa.select(score_table.c.per_row).where(
-                    score_table.c.submission_id == submission_id,
-                    score_table.c.signature == signature,
-                    score_table.c.split == split,
-                    score_table.c.metric == metric,
-                )
-            )
-        if content is None:
+            rows = _per_row(connection, [submission_id], signature, split, metric)
+        if submission_id not in rows:
             raise UsageError(f"Submission {submission_id} has no {metric} score on the {split} rows.")
-        return np.frombuffer(content, dtype="<f8").astype(np.float64)
+        return rows[submission_id]
 
     def scored_otherwise(self, contest: Contest, signature: str) -> int:
         """How many scored submissions have no score under ``signature``, and so are not on its board."""
@@ -534,13 +554,17 @@ class Board:
         Raises:
             UsageError: there is no such team.
         """
+        columns = submission_table.c
         query = (
-            sa.select(submission_table, team_table.c.name, team_table.c.kind)
-            .join(team_table)
-            .where(submission_table.c.contest == contest.name)
-            .order_by(submission_table.c.id.desc())
+            sa.select(
+                columns.id, columns.created_at, columns.state, columns.message, columns.file_name,
+                team_table.c.name, team_table.c.kind,
+            )
+            .join_from(submission_table, team_table)
+            .where(columns.contest == contest.name)
+            .order_by(columns.id.desc())
             .limit(limit)
-        )
+        )  # fmt: skip
         with self._read() as connection:
             if team is not None:
                 query = query.where(team_table.c.id.in_(_teams_called(connection, contest, team)))
@@ -586,7 +610,7 @@ class Board:
             state=row.state,
             message=row.message,
             file_name=row.file_name,
-            sha256=row.sha256,
+            sha256=row.sha256 or "",
             rows=row.rows,
             scores=tuple(sorted((_board_score(item) for item in scores), key=_score_order)),
             problems=_problems(row.problems),
@@ -628,7 +652,7 @@ class Board:
         ]
         base = ["id", "team", "kind", "time", "message", "sha256", "signature", *figure_names]
         settings = dict.fromkeys(name for _, leaves in records for name in leaves)
-        names = {name: f"hyperparameters.{name}" if name in base else name for name in settings}
+        names = _column_names(settings, base)
         frame = pd.DataFrame(
             [values | {names[name]: value for name, value in leaves.items()} for values, leaves in records],
             columns=[*base, *names.values()],
@@ -649,11 +673,12 @@ def _path_of(location: str | Path) -> Path | None:
     return None
 
 
-def _file_lock(path: Path) -> BaseFileLock:
-    from filelock import FileLock
-
-    # Writers wait here in turn; SQLite's own busy handler lets some starve.
-    return FileLock(f"{path}.lock", timeout=LOCK_SECONDS)
+def _refuse_impossible(path: Path) -> None:
+    """Raise for a place where no board can be, in plainer words than SQLite has for it."""
+    if path.is_dir():
+        raise HarnessError(f"{path} is a folder, not a board.", hint="Name a file: --board leaderboard.db")
+    if not path.parent.is_dir():
+        raise HarnessError(f"The folder {path.parent} is missing, so no board can be made in it.")
 
 
 def _sqlite_engine(path: Path) -> sa.Engine:
@@ -662,14 +687,12 @@ def _sqlite_engine(path: Path) -> sa.Engine:
         connect_args={"timeout": LOCK_SECONDS, "isolation_level": None},
         poolclass=sa.pool.NullPool,
     )
-    journal = "WAL" if _has_safe_wal(sqlite3.sqlite_version_info) else "DELETE"
 
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _: object) -> None:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
-        if connection.execute("PRAGMA journal_mode").fetchone()[0].upper() != journal:
-            connection.execute(f"PRAGMA journal_mode = {journal}")
+        _choose_journal(connection)
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
@@ -677,6 +700,18 @@ def _sqlite_engine(path: Path) -> sa.Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if takes_lock else "BEGIN")
 
     return engine
+
+
+def _choose_journal(connection: sqlite3.Connection) -> None:
+    """A write-ahead log for a new board where SQLite's is safe, and for none where it is not."""
+    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    safe = _has_safe_wal(sqlite3.sqlite_version_info)
+    wanted = "wal" if safe and not pages else "delete" if not safe else mode
+    if wanted != mode:
+        # A board in use or read-only keeps what it has; the next to open it tries again.
+        with suppress(sqlite3.OperationalError):
+            connection.execute(f"PRAGMA journal_mode = {wanted}")
 
 
 def _has_safe_wal(version: tuple[int, ...]) -> bool:
@@ -692,8 +727,12 @@ _ADVISORY_LOCK = 0x6D617462  # "matb"
 def _server_engine(url: str) -> sa.Engine:
     try:
         engine = sa.create_engine(url)
-    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError) as error:
-        raise UsageError(f"The board's address cannot be used: {error}.") from None
+    except (sa.exc.ArgumentError, ImportError) as error:
+        # Not the address itself: it may hold a password.
+        reason = "it is not an SQLAlchemy URL" if isinstance(error, sa.exc.ArgumentError) else str(error)
+        raise UsageError(
+            f"The board's address cannot be used: {reason}.", hint="A path is enough: --board leaderboard.db"
+        ) from None
     if engine.dialect.name == "sqlite":
         raise UsageError("Name an SQLite board by its path, such as leaderboard.db.")
 
@@ -706,47 +745,59 @@ def _server_engine(url: str) -> sa.Engine:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
-    """Turn what a database says when it cannot work into an error that a person can act on."""
+def _translated(name: str) -> Iterator[None]:
+    """Turn what a database or a file system says when it cannot work into an error a person can act on."""
     try:
         yield
     except TimeoutError:  # filelock's Timeout is one
         raise ServiceUnavailable(
-            f"The board was busy for {LOCK_SECONDS} seconds. Nothing was recorded.",
-            hint="Try again in a moment.",
+            f"The board {name} was busy for {LOCK_SECONDS} seconds. Nothing was recorded.", hint=_AGAIN
         ) from None
-    except PermissionError as error:
+    except OSError as error:
         raise HarnessError(
-            f"The board cannot be written: {error.filename} is read-only. Nothing was recorded."
+            f"The board {name} cannot be written ({error.strerror}). Nothing was recorded."
         ) from None
-    except (sa.exc.OperationalError, sa.exc.DatabaseError) as error:
-        raise _explained(str(error.orig or error), error) from None
+    except sa.exc.DBAPIError as error:
+        known = _explained(str(error.orig), name)
+        if known is None:
+            raise
+        raise known from None
 
 
-def _explained(said: str, error: Exception) -> Exception:
-    known = {
-        "locked": ServiceUnavailable("The board is locked by another program.", hint="Try again in a moment."),
-        "not a database": HarnessError(
-            "The board's file is not an SQLite database.", hint="Name another: --board FILE"
-        ),
-        "malformed": HarnessError("The board's file is damaged.", hint="Restore it from a backup."),
-        "unable to open": HarnessError("The board's file cannot be opened: a folder, or no permission."),
-        "readonly": HarnessError("The board's file is read-only, so nothing can be recorded in it."),
-        "disk is full": HarnessError(
-            "The disk is full. Nothing was recorded.", hint="Make room, then try again."
-        ),
-        "connect": ServiceUnavailable("The board's server does not answer.", hint="Try again in a moment."),
-    }
-    return next((known[words] for words in known if words in said), error)
+_AGAIN = "Try again in a moment."
+_ANOTHER = "Name another: --board FILE"
+_EXPLANATIONS: tuple[tuple[str, type[HarnessError], str, str], ...] = (
+    ("locked", ServiceUnavailable, "is locked by another program. Nothing was recorded", _AGAIN),
+    ("not a database", HarnessError, "is not an SQLite database", _ANOTHER),
+    ("malformed", HarnessError, "is damaged", "Restore it from a backup."),
+    ("unable to open", HarnessError, "cannot be opened: no permission, or not a file", _ANOTHER),
+    ("readonly", HarnessError, "is read-only. Nothing was recorded", _ANOTHER),
+    ("is full", HarnessError, "cannot grow, the disk is full. Nothing was recorded", "Make room first."),
+    ("disk I/O error", HarnessError, "cannot be read or written, says the disk. Nothing was recorded", ""),
+    ("connect", ServiceUnavailable, "does not answer", _AGAIN),
+)
+
+
+def _explained(said: str, name: str) -> HarnessError | None:
+    for words, kind, explanation, hint in _EXPLANATIONS:
+        if words in said:
+            return kind(f"The board {name} {explanation}.", hint=hint)
+    return None
 
 
 def _revision(connection: sa.Connection) -> str | None:
-    if not sa.inspect(connection).has_table("alembic_version"):
+    """The schema's version; ``None`` where there is none."""
+    tables = sa.inspect(connection).get_table_names()
+    if "alembic_version" not in tables:
+        if tables:
+            raise UsageError(
+                f"The database holds other things ({', '.join(tables[:3])}), not a board.", hint=_ANOTHER
+            )
         return None
-    return cast("str | None", connection.scalar(sa.text("SELECT version_num FROM alembic_version")))
+    return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
 
 
-def _upgrade(connection: sa.Connection, revision: str | None) -> None:
+def _upgrade(connection: sa.Connection, revision: str | None, name: str) -> None:
     """Bring the schema to ``SCHEMA`` inside the transaction of ``connection``."""
     # Alembic costs 360 ms; a board that is up to date never comes here.
     from alembic import command
@@ -758,8 +809,9 @@ def _upgrade(connection: sa.Connection, revision: str | None) -> None:
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if revision is not None and revision not in known:
         raise HarnessError(
-            f"The board was made by a newer matbogi (its schema is {revision!r}, this program's {SCHEMA!r}).",
-            hint="Update matbogi, or name another board: --board FILE",
+            f"The board {name} was made by a newer matbogi: its schema is {revision!r}, and this program "
+            f"knows none after {SCHEMA!r}.",
+            hint=f"Update matbogi. {_ANOTHER}",
         )
     config.attributes["connection"] = connection
     command.upgrade(config, SCHEMA)
@@ -787,7 +839,7 @@ def _team_id(connection: sa.Connection, contest: Contest, team: str, kind: Kind,
     values = {
         "contest": contest.name,
         "kind": kind,
-        "name": team,
+        "name": _storable(team),
         "name_key": name_key(team),
         "created_at": _utc(now),
     }
@@ -822,7 +874,8 @@ def _refuse_by_rules(
     if limit is not None and used >= limit:
         raise Refused(
             f"No submissions are left today: {used} of {limit} are used. Nothing was scored.",
-            hint=f"The count resets at {_reset_text(contest, now)}. Until then: python cli.py score FILE --references REFS",
+            hint=f"The count resets at {_reset_text(contest, now)}. "
+            "Until then: python cli.py score FILE --references REFS",
         )
 
 
@@ -869,23 +922,33 @@ def _submission_values(
         "contest": contest.name,
         "team_id": team_id,
         "state": state,
-        "sha256": sha256,
-        "file_name": file_name,
-        "message": message,
+        "sha256": sha256 or None,
+        "file_name": _storable(file_name),
+        "message": _storable(message),
         "created_at": _utc(now),
         "day": _day(contest, now),
         "problems": "[]",
     }
 
 
+def _storable(text: str) -> str:
+    """``text`` as every database takes it: no half surrogate pairs, no NUL."""
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "")
+
+
 def _run_values(run: Run) -> dict[str, str]:
+    """The two JSON columns of a run card. NaN and infinities become text, as in a card that is read."""
     card = run.to_json()
-    hyperparameters = card.pop("hyperparameters")
-    # ASCII, so that lone surrogates survive; no NaN, which is not JSON.
-    return {
-        "hyperparameters": json.dumps(hyperparameters, allow_nan=False),
-        "run": json.dumps(card, allow_nan=False),
-    }
+    hyperparameters = plain_values(run.hyperparameters, "The table of hyperparameters")
+    del card["hyperparameters"]
+    try:
+        # ASCII, so that half surrogate pairs survive.
+        return {
+            "hyperparameters": json.dumps(hyperparameters),
+            "run": json.dumps(plain_values(card, "The run card")),
+        }
+    except ValueError as error:  # a whole number of more than 4,300 digits
+        raise UsageError(f"The run card cannot be stored: {error}.") from None
 
 
 def _insert(connection: sa.Connection, values: Mapping[str, Any]) -> Recorded:
@@ -939,6 +1002,33 @@ def _problems(content: str) -> tuple[Problem, ...]:
 # --- reading ----------------------------------------------------------------------------------------
 
 
+def _current_signature(connection: sa.Connection, contest: Contest) -> str | None:
+    return connection.scalar(
+        sa.select(score_table.c.signature)
+        .where(score_table.c.contest == contest.name)
+        .order_by(score_table.c.created_at.desc(), score_table.c.submission_id.desc())
+        .limit(1)
+    )
+
+
+def _per_row(
+    connection: sa.Connection, ids: Sequence[int], signature: str, split: Split, metric: str
+) -> dict[int, NDArray[np.float64]]:
+    """The F1 of every row, by submission; those without such a score are left out."""
+    import numpy as np
+
+    query = sa.select(score_table.c.submission_id, score_table.c.per_row).where(
+        score_table.c.submission_id.in_(ids),
+        score_table.c.signature == signature,
+        score_table.c.split == split,
+        score_table.c.metric == metric,
+    )
+    return {
+        number: np.frombuffer(content, dtype="<f8").astype(np.float64)
+        for number, content in connection.execute(query)
+    }
+
+
 def _best_of_each_team(
     connection: sa.Connection, contest: Contest, signature: str, split: Split, metric: str
 ) -> list[int]:
@@ -983,22 +1073,35 @@ def _matching(
     found: list[int] = []
     seen: set[int] = set()
     for row in connection.execute(query):
-        if _made_so(json.loads(row.hyperparameters), where) and (all_submissions or row.team_id not in seen):
+        if not all_submissions and row.team_id in seen:
+            continue
+        if _made_so(row.hyperparameters, where):
             seen.add(row.team_id)
             found.append(row.id)
     return found
 
 
-def _made_so(hyperparameters: Mapping[str, JSON], where: Mapping[str, JSON]) -> bool:
-    leaves = {**hyperparameters, **dict(flatten(hyperparameters))}
+def _made_so(hyperparameters: str, where: Mapping[str, JSON]) -> bool:
+    if not where:
+        return True
+    values: dict[str, JSON] = json.loads(hyperparameters)
+    leaves = {**values, **dict(flatten(values))}
     return all(name in leaves and _same_value(leaves[name], value) for name, value in where.items())
 
 
 def _same_value(stored: JSON, asked: JSON) -> bool:
-    """Numbers compare as numbers (8 is 8.0), everything else as it is or as it is written."""
-    if isinstance(stored, bool) or isinstance(asked, bool):
-        return stored is asked
-    return stored == asked or (isinstance(stored, str) != isinstance(asked, str) and str(stored) == str(asked))
+    """Numbers compare as numbers (8 is 8.0), everything else as it is written (``"8"`` is 8)."""
+    if _is_number(stored) and _is_number(asked):
+        return stored == asked
+    return _written(stored) == _written(asked)
+
+
+def _is_number(value: JSON) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _written(value: JSON) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
 def _figures() -> sa.Select[Any]:
@@ -1029,25 +1132,32 @@ def _chunks(ids: Sequence[int]) -> Iterator[Sequence[int]]:
 
 
 def _standings(
-    connection: sa.Connection, ids: Sequence[int], signature: str, split: Split, metric: str
+    connection: sa.Connection,
+    contest: Contest,
+    ids: Sequence[int],
+    signature: str,
+    split: Split,
+    metric: str,
 ) -> list[Standing]:
     """The rows of a board for the submissions ``ids``, without ranks and in no order."""
     scores: dict[int, dict[str, BoardScore]] = {}
     rows: list[Any] = []
     for some in _chunks(ids):
-        query = _figures().where(
+        figures = _figures().where(
             score_table.c.submission_id.in_(some),
             score_table.c.signature == signature,
             score_table.c.split == split,
         )
-        for row in connection.execute(query):
+        for row in connection.execute(figures):
             scores.setdefault(row.submission_id, {})[row.metric] = _board_score(row)
-        rows += connection.execute(
-            sa.select(submission_table, team_table.c.name, team_table.c.kind)
-            .join(team_table)
-            .where(submission_table.c.id.in_(some))
-        ).all()
-    history = _history(connection, {row.team_id for row in rows}, signature, split, metric)
+        columns = submission_table.c
+        submissions = sa.select(
+            columns.id, columns.team_id, columns.created_at, columns.message, columns.hyperparameters,
+            team_table.c.name, team_table.c.kind,
+        ).join_from(submission_table, team_table)  # fmt: skip
+        rows += connection.execute(submissions.where(columns.id.in_(some))).all()
+    entries = _entries(connection, contest)
+    progress = _progress(connection, contest, signature, split, metric)
     return [
         Standing(
             rank=None,
@@ -1058,35 +1168,65 @@ def _standings(
             message=row.message,
             scores=scores[row.id],
             hyperparameters=json.loads(row.hyperparameters),
-            entries=len(history[row.team_id]),
-            progress=tuple(history[row.team_id][-PROGRESS_LENGTH:]),
+            entries=entries[row.team_id],
+            progress=tuple(progress.get(row.team_id, ())),
         )
         for row in rows
     ]
 
 
-def _history(
-    connection: sa.Connection, team_ids: Iterable[int], signature: str, split: Split, metric: str
+def _entries(connection: sa.Connection, contest: Contest) -> dict[int, int]:
+    """How many scored submissions each team has."""
+    query = (
+        sa.select(submission_table.c.team_id, sa.func.count().label("entries"))
+        .join_from(submission_table, team_table)
+        .where(team_table.c.contest == contest.name, submission_table.c.state == "scored")
+        .group_by(submission_table.c.team_id)
+    )
+    return {row.team_id: row.entries for row in connection.execute(query)}
+
+
+def _progress(
+    connection: sa.Connection, contest: Contest, signature: str, split: Split, metric: str
 ) -> dict[int, list[float]]:
-    """The figures of every scored submission by team, in the order of time."""
-    found: dict[int, list[float]] = {team_id: [] for team_id in team_ids}
-    for some in _chunks(sorted(found)):
-        query = (
-            sa.select(score_table.c.team_id, score_table.c.f1)
-            .where(
-                score_table.c.team_id.in_(some),
-                score_table.c.signature == signature,
-                score_table.c.split == split,
-                score_table.c.metric == metric,
-            )
-            .order_by(score_table.c.submission_id)
+    """The figures of each team's last submissions, in the order of time."""
+    one = submission_table.alias("one")
+    # The team's PROGRESS_LENGTH-th last submission, by a probe of ix_submission_history; 0 where it has fewer.
+    oldest_shown = (
+        sa.select(one.c.id)
+        .where(one.c.team_id == team_table.c.id, one.c.state == "scored")
+        .order_by(one.c.id.desc())
+        .limit(1)
+        .offset(PROGRESS_LENGTH - 1)
+        .scalar_subquery()
+    )
+    query = (
+        sa.select(submission_table.c.team_id, score_table.c.f1)
+        .select_from(team_table)
+        .join(
+            submission_table,
+            sa.and_(
+                submission_table.c.team_id == team_table.c.id,
+                submission_table.c.state == "scored",
+                submission_table.c.id >= sa.func.coalesce(oldest_shown, 0),
+            ),
         )
-        for team_id, f1 in connection.execute(query):
-            found[team_id].append(f1)
+        .join(score_table, score_table.c.submission_id == submission_table.c.id)
+        .where(
+            team_table.c.contest == contest.name,
+            score_table.c.signature == signature,
+            score_table.c.split == split,
+            score_table.c.metric == metric,
+        )
+        .order_by(submission_table.c.id)
+    )
+    found: dict[int, list[float]] = {}
+    for team_id, f1 in connection.execute(query):
+        found.setdefault(team_id, []).append(f1)
     return found
 
 
-def _ranked(standings: Iterable[Standing], metric: str, rank_baselines: bool) -> list[Standing]:
+def _ranked(standings: Sequence[Standing], metric: str, rank_baselines: bool) -> list[Standing]:
     """In the order of the figure, then of time; teams are ranked from 1, baselines only if asked."""
     ordered = sorted(standings, key=lambda item: (-item.scores[metric].f1, item.submission_id))
     rank = 0
@@ -1173,3 +1313,15 @@ def _record(
             values[f"{prefix}_recall"] = item.recall
             values[f"{prefix}_f1"] = item.f1
     return values, dict(flatten(json.loads(row.hyperparameters)))
+
+
+def _column_names(settings: Collection[str], taken: Sequence[str]) -> dict[str, str]:
+    """What the hyperparameters ``settings`` are called as columns beside the columns ``taken``."""
+    names: dict[str, str] = {}
+    used = {*taken, *settings}
+    for name in settings:
+        column = name
+        while column in taken or (column != name and column in used):
+            column = f"hyperparameters.{column}"
+        names[name] = column
+    return names

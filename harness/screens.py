@@ -22,9 +22,9 @@ from harness.text import safe
 if TYPE_CHECKING:
     from harness.board import Quota, Standing, SubmissionDetail, SubmissionRow
     from harness.inspection import ContestDescription
+    from harness.intake import Receipt
     from harness.prepare import Prepared
     from harness.submission import CheckReport
-    from harness.submit import Receipt
 
 SHOWN_PER_CODE = 3
 """Faults of one kind that are written out; the others are counted."""
@@ -298,10 +298,11 @@ def faults_table(problems: Sequence[Problem], titles: Mapping[str, str]) -> Any:
     return table
 
 
-def refusal(fault: InvalidSubmission) -> str:
+def refusal(fault: InvalidSubmission, quota: Quota) -> str:
     """The first line of a refused file."""
     count = len(fault.problems)
-    return f"Not submitted: {count:,} fault{'s' * (count != 1)} (nothing was scored)"
+    unchanged = "" if quota.limit is None else f"; still {quota.left} of {quota.limit} submissions left today"
+    return f"Not submitted: {count:,} fault{'s' * (count != 1)} (nothing was scored{unchanged})"
 
 
 def report_facts(report: CheckReport) -> dict[str, Any]:
@@ -537,7 +538,8 @@ def _count_line(description: ContestDescription) -> str:
 
 def _rule_lines(description: ContestDescription) -> list[str]:
     metric, rules, dates = description.metric, description.rules, description.dates
-    several = f"; several references: their {metric.multiple_references}" if description.references else ""
+    several = any(count > 1 for count, _ in description.references or ())
+    combined = f"; of several references the {metric.multiple_references}" if several else ""
     limit = f"{rules.daily_limit} a team and day ({dates.timezone})" if rules.daily_limit else "without limit"
     opens, closes = (
         moment.strftime("%Y-%m-%d %H:%M %Z") if moment else "" for moment in (dates.opens, dates.closes)
@@ -546,7 +548,7 @@ def _rule_lines(description: ContestDescription) -> list[str]:
         part for part in (f"from {opens}" if opens else "", f"until {closes}" if closes else "") if part
     )
     return [
-        f"scored by     ROUGE-1, -2, -L F1 over '{metric.preset}' tokens{several}",
+        f"scored by     ROUGE-1, -2, -L F1 over '{metric.preset}' tokens{combined}",
         f"ranked by     {_ranked_by(metric.rank_by)}",
         f"submissions   {limit}{', ' + when if when else ''}",
     ]

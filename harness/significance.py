@@ -66,7 +66,7 @@ def intervals(columns: NDArray[np.float64], seed: int = SEED, resamples: int = R
     if rows < 2:
         means = columns.mean(axis=0) if rows else np.zeros(count)
         return [Interval(float(mean), float(mean)) for mean in means]
-    means = np.concatenate([weights @ columns for weights in _bootstrap_weights(rows, seed, resamples)])
+    means = np.concatenate([counts @ columns / rows for counts in _bootstrap_counts(rows, seed, resamples)])
     tail = 100 * (1 - LEVEL) / 2
     low, high = np.percentile(means, [tail, 100 - tail], axis=0)
     return [Interval(float(a), float(b)) for a, b in zip(low, high, strict=True)]
@@ -118,8 +118,8 @@ def _chunks(rows: int, resamples: int) -> Iterator[int]:
         yield min(size, resamples - start)
 
 
-def _bootstrap_weights(rows: int, seed: int, resamples: int) -> Iterator[NDArray[np.float64]]:
-    """Chunks of float64 [resamples, rows]: how often each row was drawn, divided by ``rows``."""
+def _bootstrap_counts(rows: int, seed: int, resamples: int) -> Iterator[NDArray[np.float64]]:
+    """Chunks of float64 [resamples, rows]: how often each row was drawn."""
     import numpy as np
 
     generator = np.random.default_rng([seed, 0])
@@ -127,9 +127,8 @@ def _bootstrap_weights(rows: int, seed: int, resamples: int) -> Iterator[NDArray
         drawn = generator.integers(0, rows, size=(size, rows))
         drawn += np.arange(size)[:, np.newaxis] * rows
         counts = np.bincount(drawn.ravel(), minlength=size * rows).reshape(size, rows)
-        weights: NDArray[np.float64] = counts.astype(np.float64)
-        weights /= rows
-        yield weights
+        # Whole numbers: the mean of equal scores is then that score, to the last bit.
+        yield counts.astype(np.float64)
 
 
 def _random_signs(rows: int, seed: int, resamples: int) -> Iterator[NDArray[np.float64]]:

@@ -19,6 +19,7 @@ OutputFormat: TypeAlias = Literal["table", "markdown", "csv", "json"]
 Row: TypeAlias = Mapping[str, Any]
 
 MAX_CELL = 60  # characters of one cell in a terminal
+GAP = 2  # cells between two columns: one of padding, one of the box
 
 
 def plain(value: Any) -> str:
@@ -165,10 +166,10 @@ def fitting(grid: Grid, width: int | None) -> list[Column]:
     if width is None:
         return kept
     needs = {
-        column.key: 1 + max(map(cell_len, [column.title, *grid.cells(column)]), default=0) for column in kept
+        column.key: GAP + max(map(cell_len, [column.title, *grid.cells(column)]), default=0) for column in kept
     }
     for column in sorted((column for column in kept if column.drop), key=lambda column: -column.drop):
-        if sum(needs[item.key] for item in kept) <= width + 1:
+        if sum(needs[item.key] for item in kept) <= width + GAP:
             break
         kept.remove(column)
     return kept

@@ -32,14 +32,18 @@ def steps(page: str) -> list[Step]:
     return [
         Step(command, output.strip("\n"))
         for block in BLOCK.findall(page)
-        for command, _, output in (part.partition("\n") for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:])
+        for command, _, output in (
+            part.partition("\n") for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]
+        )
     ]
 
 
 def make_home(folder: Path) -> Path:
     """A folder as a newcomer has it: the sample contest, no board."""
     target = folder / "contests" / "mini"
-    shutil.copytree(ROOT / "contests" / "mini", target, ignore=shutil.ignore_patterns("generator", "__pycache__"))
+    shutil.copytree(
+        ROOT / "contests" / "mini", target, ignore=shutil.ignore_patterns("generator", "__pycache__")
+    )
     return folder
 
 
@@ -71,7 +75,9 @@ def rewrite(path: Path) -> None:
         printed = replay(page, make_home(Path(folder)))
 
         def block(match: re.Match[str]) -> str:
-            parts = [f"$ {step.command}\n{output}\n" for step, output in (next(printed) for _ in steps(match[0]))]
+            parts = [
+                f"$ {step.command}\n{output}\n" for step, output in (next(printed) for _ in steps(match[0]))
+            ]
             return "```console\n" + "".join(part.replace("\n\n", "\n", 1) for part in parts) + "```"
 
         page = BLOCK.sub(block, page)

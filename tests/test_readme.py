@@ -28,7 +28,9 @@ def test_the_board_is_on_the_first_screen(name: str) -> None:
     assert any("95% interval" in line for line in head)
 
 
-@pytest.mark.parametrize("path", [*PAGES, *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md")))])
+@pytest.mark.parametrize(
+    "path", [*PAGES, *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md")))]
+)
 def test_links_lead_somewhere(path: str) -> None:
     """Every relative link names a file of the project."""
     page = ROOT / path

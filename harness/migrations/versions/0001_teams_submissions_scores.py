@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001"
+revision = "board_0001"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -29,7 +29,7 @@ def upgrade() -> None:
         sa.Column("contest", sa.Text, nullable=False),
         sa.Column("team_id", sa.Integer, sa.ForeignKey("team.id"), nullable=False),
         sa.Column("state", sa.Text, nullable=False),
-        sa.Column("sha256", sa.Text, nullable=False),
+        sa.Column("sha256", sa.Text),
         sa.Column("file_name", sa.Text, nullable=False),
         sa.Column("message", sa.Text, nullable=False),
         sa.Column("rows", sa.Integer, nullable=False),
@@ -43,6 +43,7 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_submission_day", "submission", ["team_id", "state", "day"])
+    op.create_index("ix_submission_history", "submission", ["team_id", "state", "id"])
     op.create_index("ix_submission_contest", "submission", ["contest", "id"])
     op.create_table(
         "score",
@@ -57,11 +58,13 @@ def upgrade() -> None:
         sa.Column("f1", sa.Float, nullable=False),
         sa.Column("low", sa.Float, nullable=False),
         sa.Column("high", sa.Float, nullable=False),
-        sa.Column("per_row", sa.LargeBinary, nullable=False),
         sa.Column("created_at", sa.Text, nullable=False),
+        sa.Column("per_row", sa.LargeBinary, nullable=False),
     )
     op.create_index(
-        "ix_score_best", "score", ["team_id", "signature", "split", "metric", "f1", "submission_id"]
+        "ix_score_best",
+        "score",
+        ["team_id", "signature", "split", "metric", sa.desc("f1"), "submission_id"],
     )
     op.create_index("ix_score_newest", "score", ["contest", "created_at"])
     op.create_table(
