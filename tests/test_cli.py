@@ -159,8 +159,8 @@ def test_exit_codes_tell_what_happened(home: Path, perfect: Path, answers: dict[
         assert "Traceback" not in done.stderr, arguments
         assert code == 0 or done.stderr or done.stdout
     settings = toml.read_text(encoding="utf-8")
-    assert "\n[rules]\n" in settings
-    toml.write_text(settings.replace("\n[rules]\n", "\n[rules]\ndaily_limit = 1\n"), encoding="utf-8")
+    assert "\ndaily_limit = false" in settings
+    toml.write_text(settings.replace("\ndaily_limit = false", "\ndaily_limit = 1"), encoding="utf-8")
     other = write_predictions(home / "other.csv", dict.fromkeys(answers, "다른 요약"))
     assert matbogi(home, "submit", other, "--team", "가").returncode == 4
 
@@ -335,17 +335,14 @@ def test_no_name_or_message_can_steer_the_terminal(home: Path, answers: dict[str
             home, "submit", file, "--team", name, "-m", name, "-p", f"{name.replace('=', '')}={name}"
         )
         assert done.returncode == 0, done.stderr
-    outputs = [
-        matbogi(home, *command)
-        for command in (
-            ["leaderboard"],
-            ["leaderboard", "--format", "csv"],
-            ["leaderboard", "--format", "markdown"],
-            ["submissions"],
-            *(["show", number] for number in range(1, len(HOSTILE) + 1)),
-        )
+    looks: list[list[str]] = [
+        ["leaderboard"],
+        ["leaderboard", "--format", "csv"],
+        ["leaderboard", "--format", "markdown"],
+        ["submissions"],
+        *(["show", str(number)] for number in range(1, len(HOSTILE) + 1)),
     ]
-    for done in outputs:
+    for done in (matbogi(home, *look) for look in looks):
         assert done.returncode == 0, done.stderr
         assert not set(done.stdout + done.stderr) & set("\x1b\x07\u202e\r")
 
