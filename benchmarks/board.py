@@ -124,7 +124,7 @@ def _submission(number: int, teams: int) -> dict[str, Any]:
         "problems": "[]",
         "notices": "[]",
         "hyperparameters": '{"lora": {"r": 8, "alpha": 32}, "learning_rate": 0.0002, "epochs": 3}',
-        "run": '{"baseline": null, "seconds": 4102.5, "code": null, "environment": {}, "data": {}, "notes": {}}',
+        "run": '{"baseline": null, "seconds": 4102.5, "environment": {}, "data": {}, "notes": {}}',
     }
 
 
