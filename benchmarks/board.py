@@ -48,11 +48,10 @@ with Board.open("leaderboard.db") as board:
 NAIVE = """
 import sqlite3
 import pandas
-with sqlite3.connect("leaderboard.db") as connection:
-    frame = pandas.read_sql(
-        "SELECT team.name, kind, submission_id, submission.created_at, f1, low, high FROM score "
-        "JOIN submission ON submission.id = submission_id JOIN team ON team.id = submission.team_id "
-        "WHERE split = 'public' AND metric = 'mean'", connection)
+frame = pandas.read_sql(
+    "SELECT team.name, kind, submission_id, submission.created_at, f1, low, high FROM score "
+    "JOIN submission ON submission.id = submission_id JOIN team ON team.id = submission.team_id "
+    "WHERE split = 'public' AND metric = 'mean'", sqlite3.connect("leaderboard.db"))
 entries = frame.groupby("name").size().rename("entries")
 best = frame.sort_values(["f1", "submission_id"], ascending=[False, True]).groupby("name").head(1)
 print(best.join(entries, on="name").to_string(index=False))

@@ -690,9 +690,13 @@ def _sqlite_engine(path: Path) -> sa.Engine:
 
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _: object) -> None:
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA synchronous = FULL")
-        _choose_journal(connection)
+        try:
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA synchronous = FULL")
+            _choose_journal(connection)
+        except sqlite3.Error:
+            connection.close()  # the pool does not know it yet
+            raise
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
@@ -1312,7 +1316,10 @@ def _record(
             values[f"{prefix}_precision"] = item.precision
             values[f"{prefix}_recall"] = item.recall
             values[f"{prefix}_f1"] = item.f1
-    return values, dict(flatten(json.loads(row.hyperparameters)))
+    leaves = flatten(json.loads(row.hyperparameters))
+    return values, {
+        _storable(name): _storable(value) if isinstance(value, str) else value for name, value in leaves
+    }
 
 
 def _column_names(settings: Collection[str], taken: Sequence[str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import os
 import sqlite3
@@ -10,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import astuple
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -71,6 +74,9 @@ def sha256(content: str) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
+_NEW_FILES = itertools.count()
+
+
 def hand_in(
     board: Board,
     contest: Contest,
@@ -89,7 +95,7 @@ def hand_in(
         contest,
         team,
         kind=kind,
-        sha256=sha256(file if file is not None else f"{team} {f1} {hyperparameters} {now}"),
+        sha256=sha256(file if file is not None else f"a new file, number {next(_NEW_FILES)}"),
         file_name="preds.csv",
         message=message,
         rows=8,
@@ -117,7 +123,7 @@ def hand_in_faulty(
 
 def row_counts(path: Path) -> dict[str, int]:
     """How many rows each table has, by SQLite itself."""
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         return {
             name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0]
@@ -157,7 +163,7 @@ class TestOpening:
 
         def schema(path: Path) -> set[tuple[str, str, str]]:
             query = "SELECT type, name, sql FROM sqlite_master WHERE tbl_name != 'alembic_version'"
-            with sqlite3.connect(path) as connection:
+            with closing(sqlite3.connect(path, isolation_level=None)) as connection:
                 return {
                     (kind, name, " ".join((sql or "").split())) for kind, name, sql in connection.execute(query)
                 }
@@ -201,7 +207,7 @@ class TestOpening:
         """A board of a newer program is refused, and left as it is."""
         path = tmp_path / "leaderboard.db"
         Board.open(path).close()
-        with sqlite3.connect(path) as connection:
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
             connection.execute("UPDATE alembic_version SET version_num = 'board_9999'")
         before = path.read_bytes()
         with pytest.raises(HarnessError, match=r"newer matbogi.*'board_9999'"):
@@ -209,18 +215,13 @@ class TestOpening:
         assert path.read_bytes() == before
 
     @pytest.mark.parametrize(
-        ("content", "said"),
-        [
-            (b"id,summary\n1,\xed\x95\x9c\n" * 100, "not an SQLite database"),
-            (b"SQLite format 3\0" + b"\xff" * 5000, "not an SQLite database"),
-            (b"x", "not an SQLite database"),
-        ],
+        "content", ["id,summary\n1,한\n".encode() * 100, b"SQLite format 3\0" + b"\xff" * 5000, b"xy"]
     )
-    def test_other_file(self, tmp_path: Path, content: bytes, said: str) -> None:
+    def test_other_file(self, tmp_path: Path, content: bytes) -> None:
         """A file that is no database is refused, and left as it is."""
         path = tmp_path / "preds.csv"
         path.write_bytes(content)
-        with pytest.raises(HarnessError, match=said) as caught:
+        with pytest.raises(HarnessError, match="not an SQLite database") as caught:
             Board.open(path)
         assert str(path) in str(caught.value)
         assert path.read_bytes() == content
@@ -228,7 +229,7 @@ class TestOpening:
     def test_database_of_another_program(self, tmp_path: Path) -> None:
         """A database that holds other tables is refused, and left as it is."""
         path = tmp_path / "bank.db"
-        with sqlite3.connect(path) as connection:
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
             connection.execute("CREATE TABLE account (id INTEGER)")
         with pytest.raises(UsageError, match="account"):
             Board.open(path)
@@ -266,12 +267,10 @@ class TestOpening:
         monkeypatch.setattr(board_module, "LOCK_SECONDS", 0.2)
         path = tmp_path / "leaderboard.db"
         with Board.open(path) as board:
-            other = sqlite3.connect(path, isolation_level=None)
-            other.execute("BEGIN EXCLUSIVE")
-            with pytest.raises(ServiceUnavailable, match="locked"):
-                hand_in(board, contest)
-            other.execute("ROLLBACK")
-            other.close()
+            with closing(sqlite3.connect(path, isolation_level=None)) as other:
+                other.execute("BEGIN EXCLUSIVE")
+                with pytest.raises(ServiceUnavailable, match="locked"):
+                    hand_in(board, contest)
             hand_in(board, contest)
 
     def test_busy_writers(self, board: Board, contest: Contest, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,14 +321,13 @@ class TestOpening:
         """A new board has a write-ahead log where that is safe; elsewhere an old one loses it when opened."""
         monkeypatch.setattr(board_module, "_has_safe_wal", lambda version: safe)
         new, old = tmp_path / "new.db", tmp_path / "old.db"
-        with sqlite3.connect(old) as connection:
+        with closing(sqlite3.connect(old, isolation_level=None)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
         for path in (new, old):
             with Board.open(path) as board:
                 hand_in(board, contest)
-            connection = sqlite3.connect(path)
-            assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal" if safe else "delete",)
-            connection.close()
+            with closing(sqlite3.connect(path)) as connection:
+                assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal" if safe else "delete",)
 
     @pytest.mark.skipif(sys.platform == "win32", reason="permissions of folders are another thing on Windows")
     def test_read_only(self, contest: Contest) -> None:
@@ -381,7 +379,7 @@ class TestTeams:
 
         hand_in(board, contest, "에이블 3조", 0.3)
         for form in ("NFC", "NFD"):
-            hand_in(board, contest, unicodedata.normalize(form, other), 0.4, file=form)  # type: ignore[arg-type]
+            hand_in(board, contest, unicodedata.normalize(form, other), 0.4, file=form)
         (standing,) = board.standings(contest)
         assert (standing.team, standing.entries) == ("에이블 3조", 3)
         assert len(board.submissions(contest, team=other)) == 3
@@ -739,7 +737,10 @@ class TestStandings:
             assert first.versus_leader is None
             assert first.tied_with_leader
             for item in others:
-                assert item.versus_leader == compare(rows[first.team], rows[item.team])
+                found, expected = item.versus_leader, compare(rows[first.team], rows[item.team])
+                assert found is not None
+                # A product of matrices sums in another order than a product with one column.
+                assert astuple(found) == pytest.approx(astuple(expected), rel=1e-12)
             assert row_counts(Path(board._name))["comparison"] == 2
         assert {item.team: item.tied_with_leader for item in others} == {
             item.team: compare(rows[first.team], rows[item.team]).p_value >= 0.05 for item in others
@@ -752,8 +753,10 @@ class TestStandings:
             hand_in(board, contest, f"team {number}", number / 10)
         monkeypatch.setattr(board_module, "COMPARED_AT_ONCE", 2)
         first, *others = board.standings(contest)
-        expected = [compare(*(np.full(4, s.scores["mean"].f1) for s in (first, other))) for other in others]
-        assert [item.versus_leader for item in others] == expected
+        for item in others:
+            expected = compare(np.full(4, first.scores["mean"].f1), np.full(4, item.scores["mean"].f1))
+            assert item.versus_leader is not None
+            assert astuple(item.versus_leader) == pytest.approx(astuple(expected), rel=1e-12)
 
     def test_more_than_one_question_holds(self, board: Board, contest: Contest) -> None:
         """A board with more rows than fit into one question to the database is whole."""
@@ -781,7 +784,7 @@ class TestWhere:
         ("where", "expected"),
         [
             ({"r": 8}, [4, 1]),
-            ({"r": 8.0}, [4, 1]),
+            ({"r": 8.0}, [1]),
             ({"r": "8"}, [4, 1]),
             ({"r": 4}, [2]),
             ({"lora.alpha": 32}, [4]),
@@ -886,7 +889,7 @@ class TestHistory:
             hand_in(board, contest, team, 0.2 + number / 10, now=NOON + timedelta(minutes=number))
         rows = board.submissions(contest)
         assert [(row.submission_id, row.team) for row in rows] == [(3, "가"), (2, "나"), (1, "가")]
-        assert [row.f1["mean"] for row in rows] == [0.4, 0.3 + 0.0, 0.2]
+        assert [row.f1["mean"] for row in rows] == [0.2 + 2 / 10, 0.2 + 1 / 10, 0.2]
         assert [row.submission_id for row in board.submissions(contest, team="가", limit=1)] == [3]
         assert board.submissions(contest, limit=1, split="private")[0].f1["mean"] == 0.4 - 0.1
 
@@ -903,7 +906,7 @@ class TestHistory:
     def test_numbers_are_not_used_twice(self, board: Board, contest: Contest) -> None:
         """A number once shown names one submission for ever, even where a row was cut out by hand."""
         hand_in(board, contest, f1=0.1)
-        with sqlite3.connect(board._name) as connection:
+        with closing(sqlite3.connect(board._name, isolation_level=None)) as connection:
             connection.execute("DELETE FROM score")
             connection.execute("DELETE FROM submission")
         assert hand_in(board, contest, f1=0.2).submission_id == 2
@@ -921,10 +924,10 @@ class TestFrame:
         assert frame["id"].tolist() == [1, 2]
         assert frame["kind"].tolist() == ["team", "baseline"]
         assert str(frame["time"].dt.tz) == "UTC"
-        assert frame["time"][0].to_pydatetime() == NOON
+        assert frame["time"].tolist() == [NOON, NOON]
         assert frame["public_rouge1_f1"].tolist() == [0.4, 0.3]
         assert frame["public_mean_precision"].dtype == np.float64
-        assert frame.loc[0, ["r", "lora.alpha"]].tolist() == [8, 32]
+        assert [frame["r"][0], frame["lora.alpha"][0]] == [8, 32]
         assert frame["sentences"].isna().tolist() == [True, False]
 
     def test_private_is_asked_for(self, board: Board, contest: Contest) -> None:
