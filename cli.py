@@ -359,10 +359,11 @@ def leaderboard(
             contest, signature, metric=chosen, split=split, all_submissions=all_submissions,
             where=dict(parse_assignment(text) for text in where), rank_baselines=rank_baselines,
         )  # fmt: skip
+        otherwise = board.scored_otherwise(contest, signature) if signature else 0
     names = [name.strip() for name in columns.split(",") if name.strip()]
     grid = screens.leaderboard(
         contest, standings, split=split, metric=chosen, signature=signature or "", hyperparameters=names,
-        bars=_can_draw_bars(),
+        otherwise=otherwise, bars=_can_draw_bars(),
     )  # fmt: skip
     _print_grid(grid, form)
 

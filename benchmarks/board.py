@@ -30,7 +30,8 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from harness.board import Board, name_key, score_table, submission_table, team_table
+from harness.board import Board, name_key
+from harness.database import score_table, submission_table, team_table
 from harness.scoring import METRICS
 
 ROOT = Path(__file__).resolve().parent.parent

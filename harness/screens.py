@@ -49,12 +49,14 @@ def leaderboard(
     metric: str,
     signature: str,
     hyperparameters: Sequence[str] = (),
+    otherwise: int = 0,
     bars: bool = True,
 ) -> Grid:
     """The board as a grid: one row a standing, baselines dimmed and without a rank.
 
     ``hyperparameters`` names further columns, by dotted name. ``bars`` draws the progress of each team,
-    for outputs that can show block characters.
+    for outputs that can show block characters. ``otherwise`` counts the submissions that are not shown
+    because they were scored in another way.
     """
     first, *others = board_metrics(metric)
     columns = [
@@ -75,11 +77,28 @@ def leaderboard(
         columns=columns,
         rows=[_standing_row(standing, first, hyperparameters) for standing in standings],
         title=f"{contest.title or contest.name} - {split} board",
-        notes=[f"ranked by {_ranked_by(metric)}, 95% intervals; {signature}"],
-        facts={"contest": contest.name, "split": split, "metric": metric, "signature": signature},
+        notes=[
+            f"ranked by {_ranked_by(metric)}",
+            signature,
+            *([_otherwise_line(otherwise)] if otherwise else []),
+        ],
+        facts={
+            "contest": contest.name,
+            "split": split,
+            "metric": metric,
+            "signature": signature,
+            "scored_otherwise": otherwise,
+        },
         rows_key="standings",
         dim=lambda row: row["kind"] == "baseline",
         empty="Nobody has submitted yet. Be the first: python cli.py submit preds.csv --team NAME",
+    )
+
+
+def _otherwise_line(count: int) -> str:
+    return (
+        f"{count:,} submission{'s' * (count != 1)} scored under another signature: not comparable, so not shown. "
+        "Submit the file again to score it as today."
     )
 
 

@@ -24,8 +24,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import board as board_module
-from harness.board import SCHEMA, Board, Kind, Recorded, _has_safe_wal, metadata, name_key
+from harness import database as database_module
+from harness.board import Board, Kind, Recorded, name_key
 from harness.contest import SPLITS, Contest, Dates, Metric, Rules
+from harness.database import SCHEMA, _has_safe_wal, metadata
 from harness.errors import HarnessError, Problem, Refused, ServiceUnavailable, UsageError
 from harness.run import JSON, Run
 from harness.scoring import METRICS, Score, ScoreCard
@@ -264,7 +266,7 @@ class TestOpening:
         self, tmp_path: Path, contest: Contest, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A board that another program keeps locked is a service that does not answer."""
-        monkeypatch.setattr(board_module, "LOCK_SECONDS", 0.2)
+        monkeypatch.setattr(database_module, "LOCK_SECONDS", 0.2)
         path = tmp_path / "leaderboard.db"
         with Board.open(path) as board:
             with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -279,8 +281,8 @@ class TestOpening:
 
         hand_in(board, contest, "하나", 0.4)
         hand_in(board, contest, "둘", 0.3)
-        monkeypatch.setattr(board_module, "LOCK_SECONDS", 0.2)
-        with FileLock(f"{board._name}.lock"):
+        monkeypatch.setattr(database_module, "LOCK_SECONDS", 0.2)
+        with FileLock(f"{board._database.name}.lock"):
             with pytest.raises(ServiceUnavailable, match="busy"):
                 hand_in(board, contest, "셋")
             assert [item.versus_leader is None for item in board.standings(contest)] == [True, False]
@@ -288,7 +290,7 @@ class TestOpening:
     def test_full_disk(self, board: Board, contest: Contest) -> None:
         """Where the file cannot grow, nothing is recorded, and the message says so."""
 
-        @sa.event.listens_for(board._engine, "connect")
+        @sa.event.listens_for(board._database._engine, "connect")
         def no_more_pages(connection: sqlite3.Connection, _: object) -> None:
             connection.execute("PRAGMA max_page_count = 1")  # SQLite then stops at the present size
 
@@ -298,7 +300,7 @@ class TestOpening:
 
         with pytest.raises(HarnessError, match="disk is full"):
             fill()
-        counts = row_counts(Path(board._name))
+        counts = row_counts(Path(board._database.name))
         assert counts["submission"] == len(board.submissions(contest))
         assert counts["score"] == 8 * counts["submission"]
 
@@ -319,7 +321,7 @@ class TestOpening:
         self, tmp_path: Path, contest: Contest, monkeypatch: pytest.MonkeyPatch, safe: bool
     ) -> None:
         """A new board has a write-ahead log where that is safe; elsewhere an old one loses it when opened."""
-        monkeypatch.setattr(board_module, "_has_safe_wal", lambda version: safe)
+        monkeypatch.setattr(database_module, "_has_safe_wal", lambda version: safe)
         new, old = tmp_path / "new.db", tmp_path / "old.db"
         with closing(sqlite3.connect(old, isolation_level=None)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -532,7 +534,7 @@ class TestRules:
         """A team that was refused at once is not on the board."""
         with pytest.raises(Refused):
             hand_in(board, limited(1, closes=NOON), now=NOON)
-        assert set(row_counts(Path(board._name)).values()) == {0}
+        assert set(row_counts(Path(board._database.name)).values()) == {0}
 
     def test_baselines_are_free(self, board: Board) -> None:
         """Neither the limit nor the dates hold for baselines."""
@@ -551,7 +553,7 @@ class TestRules:
         again = hand_in(board, contest, file="a", f1=0.4, now=later, message="again")
         assert again == first._replace(duplicate=True)
         assert board.get(first.submission_id).message == ""
-        assert row_counts(Path(board._name)) == {"team": 1, "submission": 1, "score": 8, "comparison": 0}
+        assert row_counts(Path(board._database.name)) == {"team": 1, "submission": 1, "score": 8, "comparison": 0}
 
     def test_same_file_of_another_team(self, board: Board, contest: Contest) -> None:
         """What another team has handed in is news from this one."""
@@ -567,7 +569,7 @@ class TestRules:
         found = {(score.signature, score.split): score.f1 for score in board.get(first.submission_id).scores}
         assert found[SIGNATURE, "public"] == 0.4
         assert found["rouge:2", "public"] == 0.5
-        assert row_counts(Path(board._name))["submission"] == 1
+        assert row_counts(Path(board._database.name))["submission"] == 1
 
     @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
     @pytest.mark.parametrize("place", ["f1", "low", "per_row"])
@@ -580,7 +582,7 @@ class TestRules:
         )
         with pytest.raises(HarnessError, match="not a finite number"):
             hand_in(board, contest, card=ScoreCard(SIGNATURE, (score,)))
-        assert set(row_counts(Path(board._name)).values()) == {0}
+        assert set(row_counts(Path(board._database.name)).values()) == {0}
 
 
 class TestRefusedFiles:
@@ -741,7 +743,7 @@ class TestStandings:
                 assert found is not None
                 # A product of matrices sums in another order than a product with one column.
                 assert astuple(found) == pytest.approx(astuple(expected), rel=1e-12)
-            assert row_counts(Path(board._name))["comparison"] == 2
+            assert row_counts(Path(board._database.name))["comparison"] == 2
         assert {item.team: item.tied_with_leader for item in others} == {
             item.team: compare(rows[first.team], rows[item.team]).p_value >= 0.05 for item in others
         }
@@ -906,7 +908,7 @@ class TestHistory:
     def test_numbers_are_not_used_twice(self, board: Board, contest: Contest) -> None:
         """A number once shown names one submission for ever, even where a row was cut out by hand."""
         hand_in(board, contest, f1=0.1)
-        with closing(sqlite3.connect(board._name, isolation_level=None)) as connection:
+        with closing(sqlite3.connect(board._database.name, isolation_level=None)) as connection:
             connection.execute("DELETE FROM score")
             connection.execute("DELETE FROM submission")
         assert hand_in(board, contest, f1=0.2).submission_id == 2

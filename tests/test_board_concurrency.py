@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.board import SCHEMA, Board, Recorded
+from harness.board import Board, Recorded
 from harness.contest import SPLITS, Contest, Rules
+from harness.database import SCHEMA
 from harness.errors import Refused
 from harness.run import Run
 from harness.scoring import METRICS, Score, ScoreCard
@@ -255,7 +256,7 @@ def test_killed_while_recording(tmp_path: Path, spilled: bool) -> None:
 import sqlalchemy
 board = Board.open("leaderboard.db")
 
-@sqlalchemy.event.listens_for(board._engine, "connect")
+@sqlalchemy.event.listens_for(board._database._engine, "connect")
 def small_cache(connection, _):
     if {spilled}:
         connection.execute("PRAGMA cache_size = 2")  # pages: what is not yet committed goes to the file
