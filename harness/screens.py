@@ -97,7 +97,7 @@ def leaderboard(
 
 def _otherwise_line(count: int) -> str:
     return (
-        f"{count:,} submission{'s' * (count != 1)} scored under another signature: not comparable, so not shown. "
+        f"{count:,} submission{'s' * (count != 1)} under another signature: not comparable, so not shown. "
         "Submit the file again to score it as today."
     )
 
