@@ -225,7 +225,7 @@ def _has_nul(content: bytes, findings: Findings) -> bool:
     if nul < 0:
         return False
     beginning = content[:1000]
-    message = f"Byte {nul:,} (line {_line_at(content, nul):,}) is NUL."
+    message = f"Byte {nul:,} is NUL."
     if max(beginning[0::2].count(0), beginning[1::2].count(0)) > len(beginning) // 8:
         message += " It looks like UTF-16 without its mark."
     findings.add("E106", message, line=_line_at(content, nul))

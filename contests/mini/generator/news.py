@@ -1,56 +1,8 @@
-"""News briefs: what a town, a company or an office has announced."""
+"""News briefs: what a town, an office, a company or a club has announced."""
 
 from __future__ import annotations
 
-from contests.mini.generator.topic import Topic, day, number, other_than, person, won, year
-from contests.mini.generator.words import TOWNS
+from contests.mini.generator import news_city, news_trade
+from contests.mini.generator.topic import Topic
 
-WATER_PIPES = Topic(
-    name="노후 상수도관 교체",
-    slots={
-        "도시": TOWNS,
-        "길이": number(12, 180, unit="km"),
-        "전체": number(310, 990, unit="km"),
-        "예산": won(4_000_000_000, 98_000_000_000, 100_000_000),
-        "완료": year(2026, 2032),
-        "작년": number(11, 96, unit="건"),
-        "원인": ("녹물", "누수", "수압 저하", "단수 사고", "흐린 물"),
-        "과장": person,
-        "발표일": day(),
-        "구간": ("구도심", "산업단지 주변", "전통시장 일대", "대학가", "역세권", "해안 마을", "농촌 지역"),
-        "다른구간": other_than("구간", ("구도심", "산업단지 주변", "전통시장 일대", "신도시", "역세권")),
-    },
-    openings=(
-        "{도시} 수돗물을 두고 주민들의 걱정이 이어지고 있다.",
-        "{발표일} {도시} 상수도사업소에는 아침부터 취재진이 몰렸다.",
-        "오래된 수도관 문제로 {도시|이} 몇 해째 몸살을 앓고 있다.",
-    ),
-    facts=(
-        (
-            "시설을 점검한 결과 전체 {전체} 가운데 {길이|이} 묻힌 지 30년을 넘긴 것으로 나타났고, 이 관들이 모두 새것으로 바뀐다.",
-            "교체 대상은 {길이|으로}, 전체 관로 {전체|과} 견주면 일부이지만 사고가 잦은 곳이다.",
-        ),
-        (
-            "공사는 구간을 나누어 차례로 진행되며 {완료}에 끝난다.",
-            "{도시|은} 모든 구간의 공사를 {완료}까지 마무리한다는 계획을 세웠다.",
-        ),
-        (
-            "들어가는 돈은 {예산|으로} 추산되며 절반은 국비로 채운다.",
-            "사업비 {예산|은} 국비와 지방비로 나누어 마련한다.",
-        ),
-    ),
-    asides=(
-        "지난해 {도시}에서 접수된 {원인} 신고는 {작년}이었다.",
-        "공사는 {구간}부터 시작하고 {다른구간|은} 그다음 차례가 된다.",
-        '{과장} 급수과장은 "공사 시간에는 미리 물을 받아 두셔야 한다"고 당부했다.',
-        "{도시} 주민 모임은 {원인} 문제를 여러 차례 시청에 알렸다고 한다.",
-        "전문가들은 관을 바꾸는 것만으로 {원인} 문제가 다 풀리지는 않는다고 말한다.",
-    ),
-    closings=(
-        "{도시|은} 공사 일정을 {발표일}부터 누리집에 올린다.",
-        "공사로 물이 끊기는 {도시} 가구에는 하루 전에 문자로 알린다.",
-    ),
-    summaries=("{도시|이} {예산|을} 들여 노후 상수도관 {길이|을} {완료}까지 교체한다.",),
-)
-
-TOPICS: tuple[Topic, ...] = (WATER_PIPES,)
+TOPICS: tuple[Topic, ...] = (*news_city.TOPICS, *news_trade.TOPICS)
