@@ -553,7 +553,8 @@ class TestRules:
         again = hand_in(board, contest, file="a", f1=0.4, now=later, message="again")
         assert again == first._replace(duplicate=True)
         assert board.get(first.submission_id).message == ""
-        assert row_counts(Path(board._database.name)) == {"team": 1, "submission": 1, "score": 8, "comparison": 0}
+        counts = row_counts(Path(board._database.name))
+        assert counts == {"team": 1, "submission": 1, "score": 8, "comparison": 0}
 
     def test_same_file_of_another_team(self, board: Board, contest: Contest) -> None:
         """What another team has handed in is news from this one."""
