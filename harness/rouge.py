@@ -22,21 +22,24 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache
 from itertools import accumulate, chain
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import UsageError
-from harness.tokenizers import SentenceTokenizer, load_tokenizer
+from harness.tokenizers import SentenceTokenizer, TextTokenizer, load_tokenizer
 
-Tokens: TypeAlias = Sequence[str]
+Tokens: TypeAlias = Sequence[str] | Sequence[int]
 Tokenize: TypeAlias = Callable[[Sequence[str]], list[list[str]]]
+Progress: TypeAlias = Callable[[int], object]
+"""Called now and then with the number of pairs done."""
 
 DEFAULT_VARIANTS = ("rouge1", "rouge2", "rougeL")
 
@@ -85,16 +88,19 @@ def rouge(
     *,
     tokenizer: str | Tokenize | None = None,
     variants: Sequence[str] = DEFAULT_VARIANTS,
+    progress: Progress | None = None,
 ) -> Rouge:
     """Score predictions against one reference each.
 
     Args:
-        predictions: n token lists; with ``tokenizer``, n texts.
+        predictions: n lists of tokens (strings, or whole numbers such as a model's token ids); with
+            ``tokenizer``, n texts.
         references: as many token lists or texts, in the same order.
         tokenizer: the name of a preset (``harness.tokenizers.TOKENIZERS``), or a function from texts to
             lists of tokens.
         variants: any of ``rouge1`` to ``rouge9``, ``rougeL`` and ``rougeLsum``. The last needs texts: its
             sentences are their lines.
+        progress: called now and then with the number of pairs done.
 
     Returns:
         precision, recall and F1 by variant, each float64 [n].
@@ -105,8 +111,7 @@ def rouge(
     """
     if len(predictions) != len(references):
         raise UsageError(f"There are {len(predictions)} predictions but {len(references)} references.")
-    scorer = _Scorer.of(tokenizer, variants)
-    return scorer.score(scorer.read(predictions), scorer.read(references))
+    return _Scorer.of(tokenizer, variants).score(predictions, references, progress)
 
 
 def rouge_multiple(
@@ -116,6 +121,7 @@ def rouge_multiple(
     tokenizer: str | Tokenize | None = None,
     variants: Sequence[str] = DEFAULT_VARIANTS,
     combine: Literal["mean", "max"] = "mean",
+    progress: Progress | None = None,
 ) -> Rouge:
     """Score predictions against one or more references each.
 
@@ -127,6 +133,7 @@ def rouge_multiple(
         combine: ``mean`` takes the mean of precision, of recall and of F1 over the references; ``max``
             takes all three from the reference with the highest F1, the first of equals, variant by
             variant, as rouge-score's ``score_multi`` does.
+        progress: called now and then with the number of pairs (prediction and reference) done.
 
     Returns:
         precision, recall and F1 by variant, each float64 [n].
@@ -141,168 +148,261 @@ def rouge_multiple(
         raise UsageError(f"Row {counts.index(0) + 1} has no list of references.")
     if combine not in _COMBINE:
         raise UsageError(f"References are combined by {' or '.join(_COMBINE)}, not by {combine!r}.")
-    scorer = _Scorer.of(tokenizer, variants)
-    documents = scorer.read(predictions)
-    repeated = [document for document, count in zip(documents, counts, strict=True) for _ in range(count)]
-    pairs = scorer.score(repeated, scorer.read(list(chain.from_iterable(references))))
+    repeated = [item for item, count in zip(predictions, counts, strict=True) for _ in range(count)]
+    flat = list(chain.from_iterable(references))
+    pairs = _Scorer.of(tokenizer, variants).score(repeated, flat, progress)
     rows = [slice(end - count, end) for end, count in zip(accumulate(counts), counts, strict=True)]
     choose = _COMBINE[combine]
     return Rouge({variant: choose(pairs[variant], rows) for variant in variants})
 
 
-# --- Reading: from texts or token lists to documents ------------------------------------------------
+# --- Counting, side by side ---------------------------------------------------------------------------
 
+_ROWS_AT_ONCE = 1_024
+"""Pairs whose tokens are in memory at a time."""
 
-@dataclass(frozen=True, slots=True)
-class _Document:
-    """One side of a pair. ``sentences`` is empty where no variant asks for it."""
+KERNEL_FROM = 4_000_000
+"""Characters from which on it pays to load the compiled kernel, where numba is installed; then it stays."""
 
-    tokens: Tokens
-    sentences: Sequence[Tokens] = ()
+_CHARACTERS_PER_TOKEN = 4  # of a Korean word and the space before it, roughly
 
-
-class _Counts(NamedTuple):
-    """What one variant counts in one pair."""
-
-    matches: int
-    predicted: int
-    referenced: int
-
-
-_Rule: TypeAlias = Callable[[_Document, _Document], _Counts]
+_Side: TypeAlias = Sequence[Any]  # texts, or lists of tokens
+_Counts: TypeAlias = NDArray[np.int64]  # int64 [pairs, 3]: matches, predicted units, reference units
 
 
 @dataclass(frozen=True, slots=True)
 class _Scorer:
-    """What was asked for: how texts become documents, and how each variant counts."""
+    """What was asked for: how texts become tokens, and which variants are counted over sentences."""
 
     tokenize: Tokenize | None
-    rules: Mapping[str, _Rule]
+    variants: tuple[str, ...]
+    by_sentence: frozenset[str]
 
     @classmethod
     def of(cls, tokenizer: str | Tokenize | None, variants: Sequence[str]) -> _Scorer:
         tokenize = load_tokenizer(tokenizer) if isinstance(tokenizer, str) else tokenizer
-        by_sentence = isinstance(tokenize, SentenceTokenizer)
-        rules = {variant: _rule(variant, by_sentence) for variant in variants}
-        if tokenize is None and _union_lcs_counts in rules.values():
+        for variant in variants:
+            _check_variant(variant)
+        over_lines = {"rougeLsum", "rougeL"} if isinstance(tokenize, SentenceTokenizer) else {"rougeLsum"}
+        by_sentence = over_lines.intersection(variants)
+        if tokenize is None and by_sentence:
             raise UsageError("rougeLsum needs texts and a tokenizer: lists of tokens have no sentences.")
-        return cls(tokenize, rules)
+        return cls(tokenize, tuple(variants), frozenset(by_sentence))
 
-    def read(self, items: Sequence[str] | Sequence[Tokens]) -> list[_Document]:
-        """One side as documents, in order."""
-        given = [] if isinstance(items, str) else [item for item in items if isinstance(item, str)]
-        if self.tokenize is None:
-            if isinstance(items, str) or given:
-                raise UsageError(
-                    "Texts cannot be scored without knowing what a token is.",
-                    hint='Name a tokenizer, as in rouge(..., tokenizer="mecab"), or give lists of tokens.',
-                )
-            return [_Document(tokens) for tokens in items]
-        if len(given) != len(items):
+    def score(self, predictions: _Side, references: _Side, progress: Progress | None) -> Rouge:
+        """The figures of every variant; the two sides are paired in order."""
+        self._check(predictions)
+        self._check(references)
+        kernel = _kernel(self._characters(predictions) + self._characters(references))
+        parts: dict[str, list[_Counts]] = {variant: [] for variant in self.variants}
+        for begin in range(0, len(predictions), _ROWS_AT_ONCE):
+            rows = slice(begin, begin + _ROWS_AT_ONCE)
+            for variant, counts in self._count(predictions[rows], references[rows], kernel).items():
+                parts[variant].append(counts)
+            if progress:
+                progress(min(rows.stop, len(predictions)))
+        return Rouge({variant: _figures(counts) for variant, counts in parts.items()})
+
+    def _check(self, items: _Side) -> None:
+        texts = isinstance(items, str) or any(isinstance(item, str) for item in items)
+        if self.tokenize is None and texts:
+            raise UsageError(
+                "Texts cannot be scored without knowing what a token is.",
+                hint='Name a tokenizer, as in rouge(..., tokenizer="mecab"), or give lists of tokens.',
+            )
+        if self.tokenize and (isinstance(items, str) or not all(isinstance(item, str) for item in items)):
             raise UsageError("With a tokenizer, predictions and references are lists of texts.")
-        tokens = self.tokenize(given)
-        if _union_lcs_counts not in self.rules.values():
-            return [_Document(item) for item in tokens]
-        return [_Document(*both) for both in zip(tokens, _sentences(given, self.tokenize), strict=True)]
 
-    def score(self, predictions: Sequence[_Document], references: Sequence[_Document]) -> Rouge:
-        """The figures of every variant; the documents are paired in order."""
-        pairs = list(zip(predictions, references, strict=True))
-        return Rouge({name: _figures([rule(*pair) for pair in pairs]) for name, rule in self.rules.items()})
+    def _characters(self, items: _Side) -> int:
+        return sum(map(len, items)) * (1 if self.tokenize else _CHARACTERS_PER_TOKEN)
+
+    def _count(self, predictions: _Side, references: _Side, kernel: Any) -> dict[str, _Counts]:
+        found: dict[str, _Counts] = {}
+        plain = [variant for variant in self.variants if variant not in self.by_sentence]
+        if plain:
+            counts = self._count_plain(predictions, references, max(map(_ngram_size, plain)), kernel)
+            found.update((variant, _counts_of(variant, counts)) for variant in plain)
+        if self.by_sentence:
+            pairs = zip(
+                _sentences(predictions, self.tokenize), _sentences(references, self.tokenize), strict=True
+            )
+            union = np.array([_union_lcs_counts(*pair) for pair in pairs], dtype=np.int64)
+            found.update((variant, union) for variant in self.by_sentence)
+        return found
+
+    def _count_plain(
+        self, predictions: _Side, references: _Side, highest_n: int, kernel: Any
+    ) -> NDArray[np.int64]:
+        """As ``_count_tokens``, by the compiled kernel if there is one."""
+        tokenize = self.tokenize
+        if kernel and isinstance(tokenize, TextTokenizer) and tokenize.split is str.split:
+            sides = ([tokenize.normalise(text) for text in side] for side in (predictions, references))
+            counts: NDArray[np.int64] = kernel.count_words(*sides, highest_n)
+            return counts
+        first, second = (_each_once(side, tokenize) if tokenize else side for side in (predictions, references))
+        if kernel:
+            try:
+                counts = kernel.count_tokens(first, second, highest_n)
+                return counts
+            except TypeError:  # tokens that are neither strings nor small whole numbers
+                pass
+        return _count_tokens(first, second, highest_n)
 
 
-def _sentences(texts: Sequence[str], tokenize: Tokenize) -> list[list[list[str]]]:
+def _sentences(texts: Sequence[str], tokenize: Tokenize | None) -> list[list[list[str]]]:
+    if tokenize is None:
+        return []  # ruled out when the scorer was made
     if isinstance(tokenize, SentenceTokenizer):
         return tokenize.sentences(texts)
     # As rouge-score: lines are sentences, and empty lines are none.
     return [tokenize([line for line in text.split("\n") if line]) for text in texts]
 
 
-# --- Counting: from a pair of documents to matches ---------------------------------------------------
+def _each_once(texts: Sequence[str], tokenize: Tokenize) -> list[list[str]]:
+    """The tokens of every text; equal texts (a prediction with several references) are analysed once."""
+    unique = list(dict.fromkeys(texts))
+    tokens = dict(zip(unique, tokenize(unique), strict=True))
+    return [tokens[text] for text in texts]
+
+
+def _kernel(characters: int) -> Any:
+    """The module ``rouge_kernel`` where it is loaded already or pays; ``None`` otherwise."""
+    loaded = sys.modules.get("harness.rouge_kernel")
+    return loaded or (_load_kernel() if characters >= KERNEL_FROM else None)
+
+
+@cache
+def _load_kernel() -> Any:
+    try:
+        from harness import rouge_kernel
+    except (ImportError, RuntimeError):  # no numba, or none that fits this numpy, or no place for its cache
+        return None
+    return rouge_kernel
+
 
 _NGRAM_VARIANT = re.compile("rouge([1-9])")
 
 
-def _rule(variant: str, by_sentence: bool) -> _Rule:
-    if variant == "rougeLsum" or (variant == "rougeL" and by_sentence):
-        return _union_lcs_counts
-    if variant == "rougeL":
-        return _lcs_counts
-    found = _NGRAM_VARIANT.fullmatch(variant)
-    if found is None:
+def _check_variant(variant: str) -> None:
+    if variant not in ("rougeL", "rougeLsum") and not _NGRAM_VARIANT.fullmatch(variant):
         raise UsageError(
             f"There is no variant {variant!r}.", hint="The variants are rouge1 to rouge9, rougeL and rougeLsum."
         )
-    return partial(_ngram_counts, int(found[1]))
 
 
-def _ngram_counts(n: int, prediction: _Document, reference: _Document) -> _Counts:
-    """N-grams in common, each at most as often as it stands on either side (Lin 2004, section 2)."""
-    predicted, referenced = _ngrams(prediction.tokens, n), _ngrams(reference.tokens, n)
-    return _Counts((predicted & referenced).total(), predicted.total(), referenced.total())
+def _ngram_size(variant: str) -> int:
+    """The n of ROUGE-N; 0 for ROUGE-L."""
+    found = _NGRAM_VARIANT.fullmatch(variant)
+    return int(found[1]) if found else 0
 
 
-def _ngrams(tokens: Tokens, n: int) -> Counter[tuple[str, ...]]:
-    return Counter(zip(*(tokens[start:] for start in range(n)), strict=False))
+def _counts_of(variant: str, counts: NDArray[np.int64]) -> _Counts:
+    """One variant's counts from those of ``_count_tokens``."""
+    n = _ngram_size(variant)
+    matches = counts[:, 1 + n] if n else counts[:, -1]
+    units = np.maximum(counts[:, :2] - max(n - 1, 0), 0)  # a text of t tokens has t - n + 1 n-grams
+    return np.column_stack([matches, units])
 
 
-def _lcs_counts(prediction: _Document, reference: _Document) -> _Counts:
-    """The longest common subsequence of the two token lists (Lin 2004, section 3.1)."""
-    return _Counts(
-        lcs_length(prediction.tokens, reference.tokens), len(prediction.tokens), len(reference.tokens)
-    )
+# --- Counting, pair by pair ---------------------------------------------------------------------------
+#
+# Every predicted token is turned into a mask: bit i is set where it equals token i of the reference. That is
+# all that counting needs, and Python's integers are as long as the reference.
+
+
+def _count_tokens(
+    predictions: Sequence[Tokens], references: Sequence[Tokens], highest_n: int
+) -> NDArray[np.int64]:
+    """Matches of every pair.
+
+    Returns:
+        int64 [pairs, 2 + highest_n + 1]: predicted tokens, reference tokens, n-grams in common for n = 1 …
+        ``highest_n``, and the length of the longest common subsequence.
+    """
+    pairs = zip(predictions, references, strict=True)
+    return np.array([_count_pair(*pair, highest_n) for pair in pairs], dtype=np.int64)
+
+
+def _count_pair(prediction: Tokens, reference: Tokens, highest_n: int) -> list[int]:
+    counts = [len(prediction), len(reference)]
+    masks = _masks(prediction, reference)
+    ends = masks  # bit i: an n-gram of the prediction ends here that ends at token i of the reference
+    for n in range(1, highest_n + 1):
+        if n > 1:
+            ends = [mask & before << 1 for mask, before in zip(masks[n - 1 :], ends, strict=False)]
+        counts.append(_greedy_matches(ends, len(reference)))
+    counts.append(_lcs_length(masks, len(reference)))
+    return counts
+
+
+def _masks(prediction: Tokens, reference: Tokens) -> list[int]:
+    positions: dict[str | int, int] = {}
+    bit = 1
+    for token in reference:
+        positions[token] = positions.get(token, 0) | bit
+        bit <<= 1
+    return [positions.get(token, 0) for token in prediction]
+
+
+def _greedy_matches(ends: Sequence[int], width: int) -> int:
+    """N-grams in common, each at most as often as it stands on either side (Lin 2004, section 2).
+
+    Equal n-grams have equal masks and others share no bit, so taking the lowest free bit loses nothing.
+    """
+    free = (1 << width) - 1
+    for mask in ends:
+        usable = free & mask
+        free ^= usable & -usable
+    return width - free.bit_count()
 
 
 def lcs_length(first: Tokens, second: Tokens) -> int:
-    """The length of a longest common subsequence.
+    """The length of a longest common subsequence (Lin 2004, section 3.1)."""
+    return _lcs_length(_masks(first, second), len(second))
 
-    Bit i of ``row`` is 0 where the LCS with ``first[: i + 1]`` is one longer than that with ``first[:i]``.
+
+def _lcs_length(masks: Sequence[int], width: int) -> int:
+    (last,) = deque(_lcs_rows(masks, width), maxlen=1)
+    return width - last.bit_count()
+
+
+def _lcs_rows(masks: Iterable[int], width: int) -> Iterator[int]:
+    """For every beginning of the prediction, from the empty one on: its LCS with the reference's beginnings.
+
+    Bit i of a row is 0 where the LCS with ``reference[: i + 1]`` is one longer than with ``reference[:i]``.
 
     Source: H. Hyyro, Bit-parallel LCS-length computation revisited (AWOCA 2004), its second algorithm.
     """
-    if len(second) < len(first):
-        first, second = second, first  # the rows are as wide as the first
-    (last,) = deque(_lcs_rows(first, second), maxlen=1)
-    return len(first) - last.bit_count()
-
-
-def _lcs_rows(first: Tokens, second: Tokens) -> Iterator[int]:
-    """``lcs_length``'s ``row`` for every beginning of ``second``, from the empty one to all of it."""
-    positions: dict[str, int] = {}
-    for index, token in enumerate(first):
-        positions[token] = positions.get(token, 0) | 1 << index
-    row = every = (1 << len(first)) - 1
+    row = every = (1 << width) - 1
     yield row
-    for token in second:
-        matched = row & positions.get(token, 0)
+    for mask in masks:
+        matched = row & mask
         row = (row + matched | row - matched) & every
         yield row
 
 
-def _union_lcs_counts(prediction: _Document, reference: _Document) -> _Counts:
-    """Summary-level ROUGE-L (Lin 2004, section 3.2).
+def _union_lcs_counts(prediction: Sequence[Sequence[str]], reference: Sequence[Sequence[str]]) -> list[int]:
+    """Summary-level ROUGE-L (Lin 2004, section 3.2) of two texts as sentences.
 
     Each reference sentence takes the union of its LCS with every predicted sentence. As in ROUGE-1.5.5,
     a token matches no more often than it was predicted, which the paper leaves out.
     """
     hits: Counter[str] = Counter()
-    for sentence in reference.sentences:
-        marked = {index for other in prediction.sentences for index in _lcs_positions(sentence, other)}
+    for sentence in reference:
+        marked = {index for other in prediction for index in lcs_positions(other, sentence)}
         hits.update(sentence[index] for index in marked)
-    predicted = Counter(token for sentence in prediction.sentences for token in sentence)
-    return _Counts(
-        (hits & predicted).total(), predicted.total(), sum(len(sentence) for sentence in reference.sentences)
-    )
+    predicted = Counter(chain.from_iterable(prediction))
+    return [(hits & predicted).total(), predicted.total(), sum(map(len, reference))]
 
 
-def _lcs_positions(reference: Tokens, prediction: Tokens) -> list[int]:
-    """Where in ``reference`` one longest common subsequence lies: the one that rouge-score picks.
+def lcs_positions(prediction: Tokens, reference: Tokens) -> list[int]:
+    """Where in ``reference`` one longest common subsequence lies, last first: the one that rouge-score picks.
 
-    Of several, its choice decides the union. It walks back from the ends of both, takes every equal pair,
+    Of several, its choice decides a union. It walks back from the ends of both, takes every equal pair,
     and otherwise gives up the reference's token unless only the prediction's can go: unless the LCS grows
     with this token of the reference, which is a 0 in the row.
     """
-    rows = list(_lcs_rows(reference, prediction))
+    rows = list(_lcs_rows(_masks(prediction, reference), len(reference)))
     positions: list[int] = []
     left, j = len(reference), len(prediction)
     while left and j:
@@ -319,9 +419,10 @@ def _lcs_positions(reference: Tokens, prediction: Tokens) -> list[int]:
 # --- Figures: from counts to precision, recall and F1 ------------------------------------------------
 
 
-def _figures(counts: Sequence[_Counts]) -> PairScores:
+def _figures(parts: Sequence[_Counts]) -> PairScores:
     """Precision, recall and F1; numpy rounds each operation as Python does, so the floats are the same."""
-    matches, predicted, referenced = np.array(counts, dtype=np.float64).reshape(-1, 3).T  # each [pairs]
+    counts = np.concatenate([np.empty((0, 3), np.int64), *parts])
+    matches, predicted, referenced = counts.T.astype(np.float64)  # each [pairs]
     precision = matches / np.maximum(predicted, 1)
     recall = matches / np.maximum(referenced, 1)
     both = precision + recall

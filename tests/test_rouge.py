@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import random
+import subprocess
+import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 from rapidfuzz.distance import LCSseq
 from rouge_score.rouge_scorer import RougeScorer
 
+import harness.rouge
 from harness.errors import UsageError
 from harness.rouge import PairScores, Rouge, lcs_length, rouge, rouge_multiple
 from harness.tokenizers import DaconTokenizer, TextTokenizer, load_mecab, load_tokenizer
@@ -131,18 +136,126 @@ def row(scores: Rouge, variant: str, index: int) -> tuple[float, float, float]:
     return pairs.precision[index], pairs.recall[index], pairs.f1[index]
 
 
-def test_equals_rouge_score_to_the_last_bit() -> None:
-    """On 12,000 generated pairs every P, R and F1 of ROUGE-1, -2, -3 and -L is rouge-score's own float."""
-    pairs = generated_pairs(seed=1, count=12_000)
-    ours = rouge(
-        [prediction for prediction, _ in pairs], [reference for _, reference in pairs], variants=NGRAMS_AND_LCS
-    )
+def long_pairs(seed: int, count: int) -> list[Texts]:
+    """Pairs of 0 to 400 tokens, so that masks of one machine word and of several meet."""
+    draw = generator(seed)
+
+    def tokens(size: int) -> list[str]:
+        return [f"말{draw.randrange(size)}" for _ in range(draw.randint(0, 400))]
+
+    return [(tokens(size), tokens(size)) for size in draw.choices([3, 40, 400], k=count)]
+
+
+PATHS = ("python", "compiled")
+
+
+def choose_path(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    """Let every pair be counted by Python's integers, or by the compiled kernel."""
+    kernel = importlib.import_module("harness.rouge_kernel") if path == "compiled" else None
+    monkeypatch.setattr(harness.rouge, "_kernel", lambda characters: kernel)
+
+
+def expect_rouge_score(pairs: Sequence[Texts], monkeypatch: pytest.MonkeyPatch) -> None:
+    """On both paths every P, R and F1 is rouge-score's own float."""
+    predictions, references = [list(side) for side in zip(*pairs, strict=True)]
+    ours = {}
+    for path in PATHS:
+        choose_path(monkeypatch, path)
+        ours[path] = rouge(predictions, references, variants=NGRAMS_AND_LCS)
     for index, (prediction, reference) in enumerate(pairs):
         tokenizer = Lookup({"prediction": prediction, "reference": reference})
         theirs = RougeScorer(NGRAMS_AND_LCS, tokenizer=tokenizer).score("reference", "prediction")
         for variant in NGRAMS_AND_LCS:
-            assert row(ours, variant, index) == tuple(theirs[variant]), (variant, prediction, reference)
-    assert 0.2 < ours["rougeL"].f1.mean() < 0.8  # neither all equal nor all different
+            expected = tuple(theirs[variant])
+            for path in PATHS:
+                assert row(ours[path], variant, index) == expected, (path, variant, prediction, reference)
+    assert 0.2 < ours["python"]["rougeL"].f1.mean() < 0.8  # neither all equal nor all different
+
+
+def test_equals_rouge_score_to_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On 3,000 generated pairs every P, R and F1 of ROUGE-1, -2, -3 and -L is rouge-score's own float."""
+    expect_rouge_score(generated_pairs(seed=100, count=2_950) + long_pairs(seed=100, count=50), monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10))
+def test_equals_rouge_score_200000_times(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same on 200,000 pairs in all, 1,500 of them of up to 400 tokens."""
+    expect_rouge_score(generated_pairs(seed, 19_850) + long_pairs(seed, 150), monkeypatch)
+
+
+def test_words_are_those_of_str_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts of strange characters and every kind of white space score as their ``str.split`` does."""
+    draw = generator(4)
+    letters = [*STRANGE, "나", "다라", *(chr(code) for code in range(0x3001) if chr(code).isspace())]
+    texts = [["".join(draw.choices(letters, k=draw.randint(0, 90))) for _ in range(3_000)] for _ in range(2)]
+    split = TextTokenizer("words", str, str.split)
+    expected = rouge(*([text.split() for text in side] for side in texts), variants=NGRAMS_AND_LCS)
+    choose_path(monkeypatch, "compiled")
+    ours = rouge(*texts, tokenizer=split, variants=NGRAMS_AND_LCS)
+    for variant in NGRAMS_AND_LCS:
+        assert np.array_equal(ours[variant].f1, expected[variant].f1)
+        assert np.array_equal(ours[variant].precision, expected[variant].precision)
+    assert 0 < expected["rouge2"].f1.mean() < 1
+
+
+def test_white_space_is_python_s() -> None:
+    """The kernel separates words at every code point at which ``str.split`` does, and nowhere else."""
+    from harness import rouge_kernel
+
+    spaces = {code for code in range(0x110000) if chr(code).isspace()}
+    assert {code for code in range(0x110000) if rouge_kernel._is_space(code)} == spaces
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_ids_score_as_the_tokens_they_stand_for(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model's token ids, as lists or as arrays, score as strings do."""
+    choose_path(monkeypatch, path)
+    pairs = long_pairs(seed=5, count=100)
+    predictions, references = [list(side) for side in zip(*pairs, strict=True)]
+    ids: dict[str, int] = {}
+    encoded = [[[ids.setdefault(token, len(ids)) for token in text] for text in pair] for pair in pairs]
+    expected = rouge(predictions, references)
+    kinds: tuple[Callable[[list[int]], Any], ...] = (list, np.array)
+    for kind in kinds:
+        ours = rouge([kind(pair[0]) for pair in encoded], [kind(pair[1]) for pair in encoded])
+        assert all(np.array_equal(ours[name].f1, expected[name].f1) for name in ("rouge1", "rouge2", "rougeL"))
+
+
+@pytest.mark.parametrize("tokens", [[-1, 2], [2**40, 2], [1.5, 2.0], ["a", 1], [1, "a"], [(1, 2), (3,)]])
+def test_unusual_tokens_are_counted_all_the_same(tokens: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the kernel does not know as a token is left to Python."""
+    choose_path(monkeypatch, "compiled")
+    assert rouge([tokens], [tokens])["rouge2"].f1[0] == 1.0
+
+
+def test_the_kernel_is_loaded_where_it_pays() -> None:
+    """A contest's 500 rows do not load numba; a large batch does, once, and figures stay the same."""
+    code = """
+import sys
+import harness.rouge as module
+pair = (["비가 온다"], ["비가 왔다"])
+module.rouge(*pair, tokenizer="eojeol")
+assert "numba" not in sys.modules
+module.KERNEL_FROM = 10
+before = module.rouge(*pair, tokenizer="eojeol")["rouge1"].f1
+assert "numba" in sys.modules
+module.KERNEL_FROM = 10**9
+assert module._kernel(1) is not None
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_without_numba_python_counts() -> None:
+    """The extra is an extra: where numba cannot be imported, every figure is there all the same."""
+    code = """
+import sys
+sys.modules["numba"] = None
+import harness.rouge as module
+module.KERNEL_FROM = 0
+assert module.rouge(["비가 온다"], ["비가 왔다"], tokenizer="eojeol")["rouge1"].f1[0] == 0.5
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 class Letters:
