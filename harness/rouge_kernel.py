@@ -83,9 +83,13 @@ def _read_tokens(documents: Sequence[Sequence[str]]) -> tuple[CodePoints, Ends, 
 
 def _as_code_points(ids: Sequence[int]) -> CodePoints:
     """Token ids, each as a code point of its own."""
-    if not all(isinstance(token, int | np.integer) and 0 <= token < 2**32 for token in ids):
+    try:
+        numbers = np.array(ids)
+    except (ValueError, OverflowError):  # lists of different lengths, numbers too large
+        numbers = np.empty(0)
+    if numbers.dtype.kind not in "iu" or numbers.ndim > 1 or numbers.min() < 0 or numbers.max() >= 2**32:
         raise TypeError("tokens are strings, or whole numbers from 0 to 2**32 - 1")
-    return np.array(ids, dtype=np.uint32)
+    return numbers.astype(np.uint32)
 
 
 # --- compiled -----------------------------------------------------------------------------------------
