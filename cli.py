@@ -15,7 +15,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 - the very point is to run on olde
 import io
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,14 +29,14 @@ except ModuleNotFoundError:
         "or let make build an environment: make demo"
     )
 
-from harness.errors import HarnessError, InvalidSubmission, Problem
+from harness.errors import HarnessError, InvalidSubmission, Problem, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from baselines import Progress
     from harness.board import Board
-    from harness.contest import Contest
+    from harness.contest import Answer, Contest, Metric
     from harness.run import JSON
     from harness.tables import Grid
 
@@ -421,29 +421,77 @@ def show(submission_id: int, private: bool, board_path: str | None, form: str) -
     help="A labelled CSV, JSONL, JSON or Parquet file with the same ids.",
 )  # fmt: skip
 @click.option("--preset", metavar="NAME", help="Tokens to score by: mecab, eojeol, syllable, kiwi, dacon, …")
+@click.option(
+    "--explain", "explained", multiple=True, metavar="ID",
+    help="Show this row token by token, down to the figure. May be given more than once.",
+)  # fmt: skip
 @contest_option
 @format_option("table", "markdown", "csv", "json")
-def score(file: Path, references_file: Path, preset: str | None, contest_name: str | None, form: str) -> None:
+def score(
+    file: Path,
+    references_file: Path,
+    preset: str | None,
+    explained: tuple[str, ...],
+    contest_name: str | None,
+    form: str,
+) -> None:
     """Score the predictions in FILE against the labels in REFS, as the contest would. Records nothing.
 
     With a dev split of train.csv this is the board's own figure at home.
     """
     from dataclasses import replace
 
-    from harness import screens
-    from harness.references import read_references
-    from harness.scoring import score_summaries
+    from harness.references import read_references, refuse_hidden
     from harness.submission import Predictions
 
     contest = _contest(contest_name)
     metric = replace(contest.metric, preset=preset) if preset else contest.metric
+    if explained:
+        refuse_hidden(references_file)
     answers = read_references(references_file, contest.columns)
     predictions = Predictions.read(file, [answer.id for answer in answers], contest.columns)
-    card = score_summaries(predictions.summaries, answers, metric)
     if predictions.notices:
         _print_faults(predictions.notices)
+    if explained:
+        _print_explanations(predictions.summaries, answers, metric, explained, form)
+    else:
+        _print_scores(predictions.summaries, answers, metric, form)
+
+
+def _print_scores(summaries: Mapping[str, str], answers: Sequence[Answer], metric: Metric, form: str) -> None:
+    from harness import screens
+    from harness.explanation import pitfalls
+    from harness.scoring import score_summaries
+
+    pairs = sum(len(answer.references) for answer in answers)
+    with _progress("Scoring") as progress:
+        card = score_summaries(summaries, answers, metric, progress=lambda done: progress(done, pairs))
     names = {} if len(card.splits) > 1 else {card.splits[0]: "all"}
     _print_grid(screens.scores(card, card.splits, ranked_by=metric.rank_by, names=names), form)
+    for sentence in pitfalls(summaries, answers, metric):
+        say(f"Note: {sentence}")
+
+
+def _print_explanations(
+    summaries: Mapping[str, str], answers: Sequence[Answer], metric: Metric, ids: Sequence[str], form: str
+) -> None:
+    from dataclasses import asdict
+
+    from harness import screens
+    from harness.explanation import explain
+
+    by_id = {answer.id: answer for answer in answers}
+    unknown = [id for id in ids if id not in by_id]
+    if unknown:
+        raise UsageError(f"The references hold no row {unknown[0]!r}.")
+    found = {id: explain(summaries[id], by_id[id].references, metric.preset) for id in ids}
+    if form == "json":
+        facts = {id: [asdict(item) | {"mean": item.mean} for item in items] for id, items in found.items()}
+        result(json.dumps(facts, ensure_ascii=False, indent=2))
+        return
+    for id, items in found.items():
+        for item in items:
+            _print_grid(screens.explanation(id, item, len(items), metric.preset), form)
 
 
 # --- contest ----------------------------------------------------------------------------------------
@@ -671,7 +719,6 @@ def _run_baseline(
 
     from baselines import load_baseline
     from baselines.running import Recipe, default_output, make_config, read_recipe, run_baseline
-    from harness.errors import UsageError
     from harness.home import find_home
     from harness.text import safe
 

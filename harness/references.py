@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.contest import SPLITS, Answer, Columns, Split, read_table, reference_columns
-from harness.errors import UsageError
+from harness.errors import NotAuthorised, UsageError
 
 
 def read_references(path: Path, columns: Columns) -> tuple[Answer, ...]:
@@ -28,6 +28,20 @@ def read_references(path: Path, columns: Columns) -> tuple[Answer, ...]:
         shown = ", ".join(map(repr, doubled[:3]))
         raise UsageError(f"{path} holds {len(doubled)} id(s) more than once: {shown}.")
     return answers
+
+
+def refuse_hidden(path: Path) -> None:
+    """Nothing shows the answers of a contest row by row.
+
+    Raises:
+        NotAuthorised: ``path`` is the answers file of a contest folder.
+    """
+    folder = path.resolve().parent
+    if folder.name == "private" and (folder.parent / "contest.toml").exists():
+        raise NotAuthorised(
+            f"{path} holds the hidden references of a contest; they are not shown row by row.",
+            hint="Take labelled rows of your own, such as a part of train.csv.",
+        )
 
 
 def _from_csv(path: Path, columns: Columns) -> tuple[Answer, ...]:

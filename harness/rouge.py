@@ -68,7 +68,12 @@ class PairScores:
         """
         if not len(self.f1):
             raise UsageError("There are no pairs, so there is no mean.")
-        return Figures(*(math.fsum(column) / len(column) for column in (self.precision, self.recall, self.f1)))
+        return Figures(*(math.fsum(column) / len(column) for column in self.columns))
+
+    @property
+    def columns(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Precision, recall and F1."""
+        return self.precision, self.recall, self.f1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -324,15 +329,10 @@ def _count_tokens(
 
 
 def _count_pair(prediction: Tokens, reference: Tokens, highest_n: int) -> list[int]:
-    counts = [len(prediction), len(reference)]
     masks = _masks(prediction, reference)
-    ends = masks  # bit i: an n-gram of the prediction ends here that ends at token i of the reference
-    for n in range(1, highest_n + 1):
-        if n > 1:
-            ends = [mask & before << 1 for mask, before in zip(masks[n - 1 :], ends, strict=False)]
-        counts.append(_greedy_matches(ends, len(reference)))
-    counts.append(_lcs_length(masks, len(reference)))
-    return counts
+    width = len(reference)
+    common = [_greedy_matches(_ngram_ends(masks, n), width) for n in range(1, highest_n + 1)]
+    return [len(prediction), width, *common, _lcs_length(masks, width)]
 
 
 def _masks(prediction: Tokens, reference: Tokens) -> list[int]:
@@ -342,6 +342,14 @@ def _masks(prediction: Tokens, reference: Tokens) -> list[int]:
         positions[token] = positions.get(token, 0) | bit
         bit <<= 1
     return [positions.get(token, 0) for token in prediction]
+
+
+def _ngram_ends(masks: Sequence[int], n: int) -> Sequence[int]:
+    """For every n-gram of the prediction, the bits of the reference tokens at which an equal one ends."""
+    ends = masks
+    for size in range(1, n):
+        ends = [mask & before << 1 for mask, before in zip(masks[size:], ends, strict=False)]
+    return ends
 
 
 def _greedy_matches(ends: Sequence[int], width: int) -> int:
@@ -389,31 +397,43 @@ def _union_lcs_counts(prediction: Sequence[Sequence[str]], reference: Sequence[S
     """
     hits: Counter[str] = Counter()
     for sentence in reference:
-        marked = {index for other in prediction for index in lcs_positions(other, sentence)}
+        marked = {index for other in prediction for _, index in common_subsequence(other, sentence)}
         hits.update(sentence[index] for index in marked)
     predicted = Counter(chain.from_iterable(prediction))
     return [(hits & predicted).total(), predicted.total(), sum(map(len, reference))]
 
 
-def lcs_positions(prediction: Tokens, reference: Tokens) -> list[int]:
-    """Where in ``reference`` one longest common subsequence lies, last first: the one that rouge-score picks.
+def common_ngrams(prediction: Tokens, reference: Tokens, n: int) -> list[tuple[int, int]]:
+    """Where the n-grams that ROUGE-N counts begin: in the prediction, and in the reference."""
+    ends = _ngram_ends(_masks(prediction, reference), n)
+    free, found = (1 << len(reference)) - 1, []
+    for begin, mask in enumerate(ends):
+        lowest = free & mask & -(free & mask)
+        if lowest:
+            free ^= lowest
+            found.append((begin, lowest.bit_length() - n))
+    return found
 
-    Of several, its choice decides a union. It walks back from the ends of both, takes every equal pair,
-    and otherwise gives up the reference's token unless only the prediction's can go: unless the LCS grows
-    with this token of the reference, which is a 0 in the row.
+
+def common_subsequence(prediction: Tokens, reference: Tokens) -> list[tuple[int, int]]:
+    """One longest common subsequence, as positions in prediction and reference, last first.
+
+    Of several it is the one that rouge-score picks, which decides a union. Going back from the ends of both,
+    every equal pair is taken; otherwise the reference's token is given up unless only the prediction's can
+    go: unless the LCS grows with this token of the reference, which is a 0 in the row.
     """
     rows = list(_lcs_rows(_masks(prediction, reference), len(reference)))
-    positions: list[int] = []
-    left, j = len(reference), len(prediction)
-    while left and j:
-        if reference[left - 1] == prediction[j - 1]:
-            left, j = left - 1, j - 1
-            positions.append(left)
-        elif rows[j] >> (left - 1) & 1:
+    found: list[tuple[int, int]] = []
+    at, left = len(prediction), len(reference)
+    while at and left:
+        if prediction[at - 1] == reference[left - 1]:
+            at, left = at - 1, left - 1
+            found.append((at, left))
+        elif rows[at] >> (left - 1) & 1:
             left -= 1
         else:
-            j -= 1
-    return positions
+            at -= 1
+    return found
 
 
 # --- Figures: from counts to precision, recall and F1 ------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,11 +78,17 @@ def score(predictions: str | Path | Predictions | Mapping[str, str], contest: Co
     return score_summaries(summaries, contest.answers, contest.metric)
 
 
-def score_summaries(summaries: Mapping[str, str], answers: Sequence[Answer], metric: Metric) -> ScoreCard:
+def score_summaries(
+    summaries: Mapping[str, str],
+    answers: Sequence[Answer],
+    metric: Metric,
+    progress: Callable[[int], object] | None = None,
+) -> ScoreCard:
     """Score ``summaries`` (id to text) against ``answers``: every variant and their mean, split by split.
 
     A row's figures are those of ``rouge``; with several references they are combined as ``metric`` says.
     Corpus figures are means over rows by ``math.fsum``. The interval of F1 is a percentile bootstrap.
+    ``progress`` is called now and then with the number of pairs (summary and reference) done.
 
     Raises:
         UsageError: there is nothing to score, or an answer's id has no summary.
@@ -102,6 +108,7 @@ def score_summaries(summaries: Mapping[str, str], answers: Sequence[Answer], met
         [answer.references for answer in answers],
         tokenizer=metric.preset,
         combine=metric.multiple_references,
+        progress=progress,
     )
     figures: dict[str, NDArray[np.float64]] = {
         name: np.stack([rows[name].precision, rows[name].recall, rows[name].f1]) for name in VARIANTS

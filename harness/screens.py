@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import groupby
+from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.contest import Contest, Split
+from harness.contest import VARIANTS, Contest, Split
 from harness.errors import InvalidSubmission, Problem
 from harness.run import flatten
 from harness.scoring import METRIC_TITLES, METRICS, ScoreCard
@@ -21,6 +21,7 @@ from harness.text import safe
 
 if TYPE_CHECKING:
     from harness.board import Quota, Standing, SubmissionDetail, SubmissionRow
+    from harness.explanation import Arithmetic, Explanation, MarkedToken
     from harness.inspection import ContestDescription
     from harness.intake import Receipt
     from harness.prepare import Prepared
@@ -207,6 +208,50 @@ def scores(card: ScoreCard, splits: Sequence[Split], *, ranked_by: str, names: M
         notes=[card.signature],
         facts={"signature": card.signature, "ranked_by": ranked_by},
         rows_key="scores",
+    )
+
+
+def explanation(id: str, found: Explanation, of: int, preset: str) -> Grid:
+    """One prediction beside one of ``of`` references: tokens, what they have in common, the arithmetic."""
+    sides = [Column("prediction", "prediction"), *_mark_columns("prediction")]
+    sides += [Column("reference", "reference"), *_mark_columns("reference")]
+    pairs = zip_longest(found.prediction, found.reference)
+    return Grid(
+        columns=sides,
+        rows=[_marks("prediction", first) | _marks("reference", second) for first, second in pairs],
+        title=f"{id}, reference {found.number} of {of}, tokens by {preset}",
+        notes=[
+            *(_arithmetic_line(line) for line in found.arithmetic),
+            f"mean of the three F1 = {score_text(found.mean)}",
+        ],
+        empty="Neither side has a token.",
+    )
+
+
+def _mark_columns(side: str) -> list[Column]:
+    return [Column(f"{side}.{variant}", METRIC_TITLES[variant]) for variant in VARIANTS]
+
+
+def _marks(side: str, token: MarkedToken | None) -> dict[str, str]:
+    if token is None:
+        return {}
+    marks = {"rouge1": token.unigram, "rouge2": token.bigram, "rougeL": token.lcs}
+    return {side: token.token, **{f"{side}.{variant}": "x" for variant in VARIANTS if marks[variant]}}
+
+
+_UNITS = {
+    "rouge1": "tokens in common",
+    "rouge2": "pairs of neighbours in common, marked at their first token",
+    "rougeL": "tokens in the longest common subsequence",
+}
+
+
+def _arithmetic_line(line: Arithmetic) -> str:
+    precision, recall = score_text(line.precision), score_text(line.recall)
+    return (
+        f"{METRIC_TITLES[line.variant]}: {line.matches} {_UNITS[line.variant]}. "
+        f"P = {line.matches}/{line.predicted} = {precision}, R = {line.matches}/{line.referenced} = {recall}, "
+        f"F1 = 2PR/(P+R) = {score_text(line.f1)}"
     )
 
 
