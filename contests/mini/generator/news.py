@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contests.mini.generator import news_city, news_trade
+from contests.mini.generator import news_city, news_field, news_trade
 from contests.mini.generator.topic import Topic
 
-TOPICS: tuple[Topic, ...] = (*news_city.TOPICS, *news_trade.TOPICS)
+TOPICS: tuple[Topic, ...] = (*news_city.TOPICS, *news_field.TOPICS, *news_trade.TOPICS)
