@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 
@@ -12,10 +13,10 @@ GENRES: Mapping[str, int] = {"news": 30, "dialogues": 20, "minutes": 20, "lectur
 """How many documents in a hundred belong to each genre; each is a module with ``TOPICS``."""
 
 TELLING_LENGTH = 20
-"""Characters from which on a part of a document should stand in one document only; "네, 알겠습니다" may recur."""
+"""Characters from which on a sentence should stand in one document only; "네, 알겠습니다" may recur."""
 
 _TRIES = 30
-_NEVER = 1_000  # more than a document has parts
+_NEVER = 1_000  # more than a document has sentences
 
 
 def topics(genre: str) -> tuple[Topic, ...]:
@@ -43,7 +44,7 @@ class Corpus:
             yield self._document(self._draw.choose(self._topics[self._draw.choose(self._genres)]))
 
     def _document(self, topic: Topic) -> Document:
-        """One new document: the first in which no telling part recurs, or else the one with the fewest."""
+        """One new document: the first in which no telling sentence recurs, or else the one with the fewest."""
         drawn = [compose(topic, self._draw)]
         while self._recurring(drawn[-1]) and len(drawn) < _TRIES:
             drawn.append(compose(topic, self._draw))
@@ -56,15 +57,18 @@ class Corpus:
         return best
 
     def _recurring(self, document: Document) -> int:
-        """How many telling parts have been written before; ``_NEVER`` for a document that must not be."""
+        """How many telling sentences have been written before; ``_NEVER`` for a document that must not be."""
         fits = MIN_SUMMARY <= len(document.summary) <= MAX_SUMMARY
         if not fits or document.text in self._written or document.summary in self._written:
             return _NEVER
         return len(_telling(document) & self._written)
 
 
+_SENTENCE_END = re.compile(r"\n|(?<=[.?!]) ")
+
+
 def _telling(document: Document) -> set[str]:
-    return {part.strip() for part in document.parts if len(part.strip()) >= TELLING_LENGTH}
+    return {part for part in _SENTENCE_END.split(document.text) if len(part) >= TELLING_LENGTH}
 
 
 def row_ids(draw: Draw, count: int) -> Sequence[str]:
