@@ -71,7 +71,8 @@ _TEXT_FORMATS: tuple[tuple[re.Pattern[str], str, str], ...] = (
     (
         re.compile(r"[\[{]"),
         "JSON",
-        'pandas.read_json(path, dtype=False).to_csv("preds.csv", index=False) makes the CSV (lines=True for JSON Lines).',
+        'pandas.read_json(path, dtype=False).to_csv("preds.csv", index=False) makes the CSV; '
+        "for JSON Lines add lines=True.",
     ),
     (
         re.compile(r"<"),

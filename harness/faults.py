@@ -34,7 +34,11 @@ _LIBRARY = (
     'Write the file with a CSV library, for example df[["id", "summary"]].to_csv("preds.csv", index=False).'
 )
 _UTF8 = 'Save it again as UTF-8: df.to_csv(path, index=False, encoding="utf-8"), or "CSV UTF-8" in Excel.'
-_TEXT_IDS = "Take the ids from test.csv as text: pandas.read_csv(path, dtype=str); in Excel, import the id column as Text."
+_TEXT_IDS = (
+    "Take the ids from test.csv as text: pandas.read_csv(path, dtype=str); "
+    "in Excel, import the id column as Text."
+)
+_DOUBLED = 'A quote within a quoted field is doubled: "그는 ""예""라고 했다".'
 _NOTHING = "Nothing to do."
 
 CODES: Mapping[str, Code] = {
@@ -95,7 +99,7 @@ CODES: Mapping[str, Code] = {
     "E113": Code(
         "quote never closed",
         "A field opens with a double quote, and no closing quote follows.",
-        'Close the quote at the end of the field. A quote within a quoted field is doubled: "그는 ""예""라고 했다".',
+        "Close the quote at the end of the field. " + _DOUBLED,
     ),
     "E114": Code(
         "text after a closing quote",
@@ -160,7 +164,7 @@ CODES: Mapping[str, Code] = {
     ),
     "E214": Code(
         "id rewritten as a number or a date",
-        "A spreadsheet, or a column of numbers, has rewritten the id: 007 as 7, 12 as 12.0, 1e5, 3-4 as a date.",
+        "A spreadsheet, or a column of numbers, has rewritten the id: 007 as 7, 12 as 12.0, 3-4 as a date.",
         _TEXT_IDS,
     ),
     "E215": Code(

@@ -160,7 +160,8 @@ class _Header:
         if extra:
             shown = ", ".join(self._name(index) for index in extra[:4])
             more = f" and {len(extra) - 4} more" if len(extra) > 4 else ""
-            hint = f'Keep two columns: df[["{self.columns.id}", "{self.columns.summary}"]].to_csv(path, index=False).'
+            names = f'df[["{self.columns.id}", "{self.columns.summary}"]]'
+            hint = f"Keep two columns: {names}.to_csv(path, index=False)."
             self.findings.add("E204", f"Not asked for: {shown}{more}.", line=self.line, hint=hint)
 
     def _name(self, index: int | None) -> str:

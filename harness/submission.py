@@ -304,8 +304,8 @@ def _refuse_absent(
             meant.update(guess.meant)
             _add(findings, guess.code, guess.message, record, record.cells[layout.id])
     if unknown and not accounted and not meant:
-        first = excerpt(unknown[0].cells[layout.id], 24)
-        message = f"None of {len(unknown):,} ids; the first is {first}, and test.csv begins with {excerpt(ids[0], 24)}."
+        first, ours = excerpt(unknown[0].cells[layout.id], 24), excerpt(ids[0], 24)
+        message = f"None of {len(unknown):,} ids; the first is {first}, and test.csv begins with {ours}."
         _add(findings, "E217", message, unknown[0])
         return
     missing = [id for id in ids if id not in accounted and id not in meant]
