@@ -1,7 +1,8 @@
 """Replays the console sessions of a README, and can write them anew.
 
 ``python tests/readme_session.py README.md`` runs every ``$ python cli.py …`` line of the ``console`` blocks,
-one after another in a fresh home with the sample contest, and writes what they print below them.
+one after another in a fresh home with the sample contest, and writes what they print below them. Where the
+page shows ``…`` instead, the command is run and its output left out.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
+LEFT_OUT = "…"
 BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 
 
@@ -76,7 +78,8 @@ def rewrite(path: Path) -> None:
 
         def block(match: re.Match[str]) -> str:
             parts = [
-                f"$ {step.command}\n{output}\n" for step, output in (next(printed) for _ in steps(match[0]))
+                f"$ {step.command}\n{step.output if step.output == LEFT_OUT else output}\n"
+                for step, output in (next(printed) for _ in steps(match[0]))
             ]
             return "```console\n" + "".join(part.replace("\n\n", "\n", 1) for part in parts) + "```"
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from readme_session import ROOT, make_home, replay, steps
+from readme_session import LEFT_OUT, ROOT, make_home, replay, steps
 
 PAGES = ("README.md", "README.ko.md")
 
@@ -14,11 +14,12 @@ PAGES = ("README.md", "README.ko.md")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PAGES)
 def test_the_session_prints_what_the_page_shows(name: str, tmp_path: Path) -> None:
-    """Every command, in order, in a fresh home, to the character."""
+    """Every command, in order, in a fresh home, to the character; all of them print something."""
     page = (ROOT / name).read_text(encoding="utf-8")
     assert len(steps(page)) >= 5
     for step, printed in replay(page, make_home(tmp_path)):
-        assert printed == step.output, step.command
+        assert step.output in (LEFT_OUT, printed), step.command
+        assert printed
 
 
 @pytest.mark.parametrize("name", PAGES)
