@@ -144,9 +144,15 @@ _SPOTS = (
 
 
 def _meeting_place(draw: Draw, values: Values) -> str:
-    """A place to meet that stands in no other slot: an exit of a station, or a spot in town."""
+    """A place to meet: a spot in town, or an exit of a station, that no other slot is about."""
     exits = [f"{draw.choose(_STATIONS)} {draw.between(1, 8)}번 출구" for _ in _SPOTS]
-    return draw.choose([place for place in (*_SPOTS, *exits) if place not in values.values()])
+    taken = {value.split("역 ")[0] for value in values.values()}
+    return draw.choose([place for place in (*_SPOTS, *exits) if place.split("역 ")[0] not in taken])
+
+
+def _order_number(draw: Draw, values: Values) -> str:
+    """Five digits without a comma."""
+    return str(draw.between(10_245, 98_760))
 
 
 # --- friends: a plan that is changed twice ------------------------------------------------------------
@@ -789,7 +795,7 @@ TRIP_MOVED = Topic(
         "시각": _time(6.5, 11),
         "시각2": _time(17, 21),
         "탈곳": _meeting_place,
-        "번호": number(1021, 9876),
+        "번호": _order_number,
         "밥": _words("전복죽/산채비빔밥/해물탕/메밀국수/생선구이/두부전골/굴국밥/연잎밥/닭백숙/쌈밥"),
         "준비물": _words("우비/등산화/수영복/두꺼운 옷/선크림/모자/손전등/편한 신발/물병/멀미약"),
         "호실": number(201, 612),
@@ -1005,7 +1011,7 @@ COMPLAINT = Topic(
         "사정": _words(
             "집을 비워서/출장을 가서/가족 여행을 가서/회사에 늦게까지 있어서/병원에 가야 해서/친척 집에 가서/교육이 있어서/이사를 해서"
         ),
-        "번호": number(10245, 98760),
+        "번호": _order_number,
         "분": number(5, 45, 5),
         "시각": _time(9, 17),
         "색": _words("흰색/검은색/회색/하늘색/분홍색/남색/베이지색/초록색"),

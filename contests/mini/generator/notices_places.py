@@ -5,7 +5,17 @@ from __future__ import annotations
 import re
 
 from contests.mini.generator.drawing import Draw
-from contests.mini.generator.topic import Slot, Topic, Values, clock, number, other_than, person, won
+from contests.mini.generator.topic import (
+    Slot,
+    Topic,
+    Values,
+    clock,
+    korean_amount,
+    number,
+    other_than,
+    person,
+    won,
+)
 from contests.mini.generator.words import DISTRICTS, TOWNS
 
 _MONTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
@@ -160,6 +170,16 @@ _EXHIBITIONS = (
     "비 오는 날의 그림", "장독대", "어린이의 놀이", "시계의 역사", "소금 길",
 )  # fmt: skip
 
+
+def _closed_day(draw: Draw, values: Values) -> str:
+    """A day of the week of which nothing else is said."""
+    return draw.choose([name for name in _DAYS if name not in (values["요일"], values["옛요일"])])
+
+
+def _half_price(draw: Draw, values: Values) -> str:
+    return korean_amount(int(values["입장료"].removesuffix("원")) // 2, "원")
+
+
 MUSEUM = Topic(
     name="박물관 야간 개장",
     slots={
@@ -167,7 +187,7 @@ MUSEUM = Topic(
         "박물관": _MUSEUMS,
         "요일": _DAYS[1:],
         "옛요일": other_than("요일", _DAYS[1:]),
-        "쉬는날": other_than("요일", _DAYS),
+        "쉬는날": _closed_day,
         "닫는시각": number(8, 10, unit="시"),
         "평소": number(5, 6, unit="시"),
         "시작": _date(3, 9),
@@ -175,7 +195,7 @@ MUSEUM = Topic(
         "전시": _EXHIBITIONS,
         "다른전시": other_than("전시", _EXHIBITIONS),
         "입장료": won(2_000, 9_000, 1_000),
-        "반값": lambda draw, values: _half(values["입장료"]),
+        "반값": _half_price,
         "정원": number(20, 90, 5, "명"),
         "해설사": person,
         "해설시각": number(6, 7, unit="시"),
@@ -215,9 +235,9 @@ MUSEUM = Topic(
         "※ {대상|은} 낮에도 {반값|을} 내시면 됩니다.\n",
         "※ {해설사} 해설사가 저녁 {해설시각}에 '{전시}' 전시를 안내합니다. 정원 {정원}\n",
         "※ '{다른전시}' 전시는 {시작} 전에 막을 내립니다.\n",
-        "※ {쉬는날|은} 그대로 쉽니다. {박물관} {전시실} 안에서는 사진을 찍으실 수 없습니다.\n",
+        "※ {쉬는날|은} 그대로 쉽니다. {박물관} 제{전시실} 안에서는 사진을 찍으실 수 없습니다.\n",
         "※ 주차장에는 {주차}까지 세울 수 있으며 밤 {닫는시각} 뒤에는 문을 잠급니다.\n",
-        "※ '{전시}' 전시는 {전시실}에서 이어집니다.\n",
+        "※ '{전시}' 전시는 제{전시실}에서 이어집니다.\n",
         "※ {정원}이 넘는 단체는 {박물관} 내선 {번호}번으로 미리 알려 주십시오.\n",
     ),
     closings=(
@@ -231,12 +251,6 @@ MUSEUM = Topic(
     asides_per_document=(2, 3),
     in_order=True,
 )
-
-
-def _half(price: str) -> str:
-    from contests.mini.generator.topic import korean_amount
-
-    return korean_amount(int(price.removesuffix("원")) // 2, "원")
 
 
 # --- a sports day put off -----------------------------------------------------------------------------
@@ -303,10 +317,10 @@ SPORTS_DAY = Topic(
         "까닭": (
             "비가 많이 온다는 예보",
             "운동장 공사",
-            "이웃 동네 행사와 겹친 일정",
-            "미세 먼지 예보",
-            "태풍 소식",
-            "모내기로 바쁜 일손",
+            "이웃 동네 행사와 겹치는 사정",
+            "강풍 예보",
+            "큰비 소식",
+            "농번기 일정",
         ),
         "종목": _GAMES,
         "다른종목": other_than("종목", _GAMES),
@@ -667,7 +681,7 @@ RACE = Topic(
         "* 대회에는 {참가|이} 참가하며 {종목} 종목이 가장 먼저 출발합니다.\n",
         "* 길가에 세워 둔 차는 옮깁니다. 견인료는 {견인}입니다.\n",
         "* 경찰과 자원봉사자 {경찰|이} 길목마다 서서 안내합니다.\n",
-        "* {작년길}에는 응원하는 자리가 마련되니 걸어서 오십시오.\n",
+        "* {길} 양쪽에는 응원하는 자리가 마련되니 {다른길}에 차를 두고 걸어서 오십시오.\n",
         "* 구급차와 소방차는 {길|으로} 지나갈 수 있습니다.\n",
         "* {종목} 종목은 {끝} 전에 끝날 것으로 보입니다.\n",
         "* {과장} 교통과장은 {정류장} 앞에 안내판을 {날짜} 전에 세우겠다고 했습니다.\n",
