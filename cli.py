@@ -494,6 +494,33 @@ def _print_explanations(
             _print_grid(screens.explanation(id, item, len(items), metric.preset), form)
 
 
+@cli.command(short_help="Score all recorded submissions as the contest is scored now.")
+@contest_option
+@board_option
+@format_option("table", "json")
+def rescore(contest_name: str | None, board_path: str | None, form: str) -> None:
+    """Score every recorded submission again, as the contest is scored now.
+
+    For the organiser, after the metric, the answers or the analyser has changed. New figures stand
+    beside the old ones, under a signature of their own; the board shows the newest signature only.
+    """
+    from dataclasses import asdict
+    from datetime import UTC, datetime
+
+    from harness import screens
+    from harness.rescoring import rescore as score_again
+
+    contest = _contest(contest_name)
+    with _board(board_path) as board, _progress("Scoring") as progress:
+        found = score_again(contest, board, now=datetime.now(UTC), progress=progress)
+    if form == "json":
+        result(json.dumps(asdict(found), ensure_ascii=False, indent=2))
+        return
+    for line in screens.rescored_lines(found):
+        result(line)
+    say(f"Next: {PROGRAM} leaderboard")
+
+
 # --- contest ----------------------------------------------------------------------------------------
 
 

@@ -249,12 +249,7 @@ class Board:
                 values = _submission_values(contest, team_id, "scored", sha256, file_name, message, now)
                 values |= {"rows": rows, "notices": _problems_json(notices), **_run_values(run)}
                 found = _insert(connection, values)
-            new = _without_scores(connection, found.submission_id, card.signature)
-            if new:
-                connection.execute(
-                    sa.insert(score_table),
-                    list(_score_values(card, found.submission_id, contest, team_id, now)),
-                )
+            _add_scores(connection, card, found.submission_id, contest, team_id, now)
             return found
 
     def record_invalid(
@@ -399,18 +394,31 @@ class Board:
 
     def scored_otherwise(self, contest: Contest, signature: str) -> int:
         """How many scored submissions have no score under ``signature``, and so are not on its board."""
-        has_score = sa.exists().where(
-            score_table.c.submission_id == submission_table.c.id, score_table.c.signature == signature
-        )
+        query = sa.select(sa.func.count()).select_from(submission_table)
         with self._database.read() as connection:
-            count = connection.scalar(
-                sa.select(sa.func.count())
-                .select_from(submission_table)
-                .where(
-                    submission_table.c.contest == contest.name, submission_table.c.state == "scored", ~has_score
-                )
-            )
-        return count or 0
+            return connection.scalar(query.where(*_scored_otherwise(contest, signature))) or 0
+
+    def to_rescore(self, contest: Contest, signature: str) -> list[tuple[int, str]]:
+        """Id and SHA-256 of every scored submission without a score under ``signature``, oldest first."""
+        query = sa.select(submission_table.c.id, submission_table.c.sha256).order_by(submission_table.c.id)
+        with self._database.read() as connection:
+            rows = connection.execute(query.where(*_scored_otherwise(contest, signature)))
+            return [(row.id, row.sha256) for row in rows]
+
+    def add_scores(self, contest: Contest, submission_id: int, card: ScoreCard, now: datetime) -> None:
+        """Put the scores of ``card`` beside those that the submission has; none is ever replaced.
+
+        Raises:
+            UsageError: there is no such submission.
+            HarnessError: a score is not a finite number.
+        """
+        _refuse_non_finite(card)
+        team = sa.select(submission_table.c.team_id).where(submission_table.c.id == submission_id)
+        with self._database.write() as connection:
+            team_id = connection.scalar(team)
+            if team_id is None:
+                raise UsageError(f"There is no submission {submission_id}.")
+            _add_scores(connection, card, submission_id, contest, team_id, now)
 
     # --- history ---
 
@@ -670,11 +678,29 @@ def _insert(connection: sa.Connection, values: Mapping[str, Any]) -> Recorded:
     return Recorded(int(cast("Sequence[int]", key)[0]), str(values["created_at"]), duplicate=False)
 
 
-def _without_scores(connection: sa.Connection, submission_id: int, signature: str) -> bool:
-    query = sa.select(score_table.c.metric).where(
-        score_table.c.submission_id == submission_id, score_table.c.signature == signature
+def _scored_otherwise(contest: Contest, signature: str) -> tuple[sa.ColumnElement[bool], ...]:
+    """Conditions on a submission: it has been scored, but not under ``signature``."""
+    has_score = sa.exists().where(
+        score_table.c.submission_id == submission_table.c.id, score_table.c.signature == signature
     )
-    return connection.execute(query.limit(1)).first() is None
+    return submission_table.c.contest == contest.name, submission_table.c.state == "scored", ~has_score
+
+
+def _add_scores(
+    connection: sa.Connection,
+    card: ScoreCard,
+    submission_id: int,
+    contest: Contest,
+    team_id: int,
+    now: datetime,
+) -> None:
+    """Add the scores of ``card``, unless the submission has some under its signature."""
+    query = sa.select(score_table.c.metric).where(
+        score_table.c.submission_id == submission_id, score_table.c.signature == card.signature
+    )
+    if connection.execute(query.limit(1)).first() is None:
+        values = list(_score_values(card, submission_id, contest, team_id, now))
+        connection.execute(sa.insert(score_table), values)
 
 
 def _score_values(

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from harness.submission import Predictions
+    from harness.tokenizers import Tokenizer
+
+KEPT_TOKENS = "tokens.sqlite3"
+"""The file beside the answers that keeps tokens; it may be deleted at any time."""
 
 MEAN = "mean"
 METRICS: tuple[str, ...] = (MEAN, *VARIANTS)
@@ -75,7 +79,9 @@ def score(predictions: str | Path | Predictions | Mapping[str, str], contest: Co
     if isinstance(predictions, str | Path):
         predictions = Predictions.read(predictions, contest.test_ids, contest.columns)
     summaries = predictions.summaries if isinstance(predictions, Predictions) else predictions
-    return score_summaries(summaries, contest.answers, contest.metric)
+    return score_summaries(
+        summaries, contest.answers, contest.metric, token_cache=contest.root / "private" / KEPT_TOKENS
+    )
 
 
 def score_summaries(
@@ -83,12 +89,14 @@ def score_summaries(
     answers: Sequence[Answer],
     metric: Metric,
     progress: Callable[[int], object] | None = None,
+    token_cache: Path | None = None,
 ) -> ScoreCard:
     """Score ``summaries`` (id to text) against ``answers``: every variant and their mean, split by split.
 
     A row's figures are those of ``rouge``; with several references they are combined as ``metric`` says.
     Corpus figures are means over rows by ``math.fsum``. The interval of F1 is a percentile bootstrap.
-    ``progress`` is called now and then with the number of pairs (summary and reference) done.
+    ``progress`` is called now and then with the number of pairs (summary and reference) done. In the file
+    ``token_cache`` the tokens of a slow preset are kept for the next time.
 
     Raises:
         UsageError: there is nothing to score, or an answer's id has no summary.
@@ -106,7 +114,7 @@ def score_summaries(
     rows = rouge_multiple(
         [summaries[answer.id] for answer in answers],
         [answer.references for answer in answers],
-        tokenizer=metric.preset,
+        tokenizer=_tokenizer(metric.preset, token_cache),
         combine=metric.multiple_references,
         progress=progress,
     )
@@ -124,6 +132,16 @@ def score_summaries(
             precision, recall, mean = (_mean(values) for values in figures[name][:, chosen])
             scores.append(Score(name, split, precision, recall, mean, low, high, figures[name][2, chosen]))
     return ScoreCard(signature(answers, metric), tuple(scores))
+
+
+def _tokenizer(preset: str, token_cache: Path | None) -> Tokenizer:
+    from harness.token_cache import CachedTokenizer
+    from harness.tokenizers import TOKENIZERS, load_tokenizer
+
+    tokenizer = load_tokenizer(preset)
+    if token_cache is None or preset not in TOKENIZERS or not TOKENIZERS[preset].slow:
+        return tokenizer
+    return CachedTokenizer(tokenizer, token_cache)
 
 
 def _mean(values: NDArray[np.float64]) -> float:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from harness.inspection import ContestDescription
     from harness.intake import Receipt
     from harness.prepare import Prepared
+    from harness.rescoring import Rescored
     from harness.submission import CheckReport
 
 SHOWN_PER_CODE = 3
@@ -99,7 +100,7 @@ def leaderboard(
 def _otherwise_line(count: int) -> str:
     return (
         f"{count:,} submission{'s' * (count != 1)} under another signature: not comparable, so not shown. "
-        "Submit the file again to score it as today."
+        "Score all as today with: python cli.py rescore"
     )
 
 
@@ -253,6 +254,16 @@ def _arithmetic_line(line: Arithmetic) -> str:
         f"P = {line.matches}/{line.predicted} = {precision}, R = {line.matches}/{line.referenced} = {recall}, "
         f"F1 = 2PR/(P+R) = {score_text(line.f1)}"
     )
+
+
+def rescored_lines(found: Rescored) -> list[str]:
+    """What came of scoring again, with every submission that could not be."""
+    count = len(found.scored)
+    lines = [f"{count:,} submission{'s' * (count != 1)} scored under the present signature:", found.signature]
+    if not found.scored and not found.left_out:
+        lines = ["Every submission has been scored under the present signature:", found.signature]
+    lines += [safe(f"Left out: #{submission_id}, {why}") for submission_id, why in found.left_out]
+    return lines
 
 
 def receipt_facts(receipt: Receipt, contest: Contest) -> dict[str, Any]:

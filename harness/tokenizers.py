@@ -60,11 +60,15 @@ class SentenceTokenizer(Tokenizer, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """One entry of ``TOKENIZERS``. ``load`` imports what it needs; ``normalisation`` goes before it."""
+    """One entry of ``TOKENIZERS``. ``load`` imports what it needs; ``normalisation`` goes before it.
+
+    ``slow`` tokens cost more to make than to look up, so they are kept (``harness.token_cache``).
+    """
 
     load: Callable[[], Tokenizer]
     help: str
     normalisation: str
+    slow: bool = False
 
 
 # --- Normalisation --------------------------------------------------------------------------------
@@ -339,10 +343,12 @@ def _load_kiwi() -> Tokenizer:
 # --- The table ------------------------------------------------------------------------------------
 
 TOKENIZERS: Mapping[str, Preset] = {
-    "mecab": Preset(_load_mecab, "Mecab morphemes, the contest's own", "NFC, lower case, no punctuation"),
+    "mecab": Preset(
+        _load_mecab, "Mecab morphemes, the contest's own", "NFC, lower case, no punctuation", slow=True
+    ),
     "eojeol": Preset(_load_eojeol, "words between white space", "NFC"),
     "syllable": Preset(_load_syllable, "single characters", "NFC, lower case, no punctuation"),
-    "kiwi": Preset(_load_kiwi, "Kiwi morphemes", "NFC, lower case, no punctuation"),
+    "kiwi": Preset(_load_kiwi, "Kiwi morphemes", "NFC, lower case, no punctuation", slow=True),
     "dacon": Preset(
         _load_dacon,
         "equal to the DACON/NIKL scorer: Mecab morphemes, ROUGE-L by the union LCS over lines",

@@ -390,6 +390,55 @@ def test_the_score_at_home_is_the_score_on_the_board(home: Path, ours: Contest, 
     assert [item for item in scored["scores"] if item["split"] == "public"] == receipt["scores"]
 
 
+def test_a_row_is_explained_token_by_token(home: Path, perfect: Path) -> None:
+    """The table has every token and the arithmetic; JSON has the same; the figure is that of score."""
+    labels = write_predictions(home / "dev.csv", {"a": "시장에서 음악회, 참가비 500원", "b": "비가 온다"})
+    mine = write_predictions(home / "mine.csv", {"a": "시장 음악회 참가비 500원", "b": ""})
+    shown = matbogi(home, "score", mine, "--references", labels, "--explain", "a", "--explain", "b")
+    assert "a, reference 1 of 1, tokens by mecab" in shown.stdout
+    assert "R-1: 6 tokens in common" in shown.stdout
+    assert shown.stdout.count("음악회") == 2
+    arguments = ("score", mine, "--references", labels, "--explain", "a", "--format", "json")
+    (found,) = json.loads(matbogi(home, *arguments).stdout)["a"]
+    one_row = write_predictions(home / "one.csv", {"a": "시장 음악회 참가비 500원"})
+    one_label = write_predictions(home / "one_label.csv", {"a": "시장에서 음악회, 참가비 500원"})
+    scored = json.loads(matbogi(home, "score", one_row, "--references", one_label, "--format", "json").stdout)
+    assert round(found["mean"], 4) == scored["scores"][0]["f1"]
+    assert matbogi(home, "score", mine, "--references", labels, "--explain", "zz").returncode == 2
+
+
+def test_hidden_answers_are_not_explained(home: Path, ours: Contest, perfect: Path) -> None:
+    """The answers of a contest are never shown row by row, by whatever path they are reached."""
+    for path in (
+        ours.root / "private" / "answers.csv",
+        ours.root / "private" / ".." / "private" / "answers.csv",
+    ):
+        refused = matbogi(home, "score", perfect, "--references", path, "--explain", ours.test_ids[0])
+        assert refused.returncode == 5
+        assert refused.stdout == ""
+        assert "hidden references" in refused.stderr
+
+
+def test_scores_come_with_notes_on_what_lowered_them(home: Path) -> None:
+    """Korean under rouge-score's own tokenizer: the figure is 0, and the reason is told."""
+    labels = write_predictions(home / "dev.csv", {"a": "비가 온다", "b": "눈이 온다"})
+    scored = matbogi(home, "score", labels, "--references", labels, "--preset", "rouge_score")
+    assert scored.returncode == 0
+    assert "Note: 2 of 2 references have no tokens" in scored.stderr
+
+
+def test_all_submissions_are_scored_again(board_home: Path, ours: Contest) -> None:
+    """After the preset has changed, rescore brings every submission to the new board."""
+    settings = ours.root / "contest.toml"
+    settings.write_text(settings.read_text(encoding="utf-8").replace('"mecab"', '"syllable"'), encoding="utf-8")
+    assert '"syllable"' in settings.read_text(encoding="utf-8")
+    done = matbogi(board_home, "rescore")
+    assert done.returncode == 0, done.stderr
+    assert "3 submissions scored under the present signature" in done.stdout
+    assert "tok:syllable" in matbogi(board_home, "leaderboard").stdout
+    assert "Every submission has been scored" in matbogi(board_home, "rescore").stdout
+
+
 def test_a_contest_from_one_s_own_file_runs_from_new_to_board(tmp_path: Path) -> None:
     """Contest new, check, info, both floors, the board."""
     with (tmp_path / "own.csv").open("w", encoding="utf-8", newline="") as file:

@@ -184,6 +184,25 @@ def test_equals_rouge_score_200000_times(seed: int, monkeypatch: pytest.MonkeyPa
     expect_rouge_score(generated_pairs(seed, 19_850) + long_pairs(seed, 150), monkeypatch)
 
 
+def test_equals_a_second_implementation() -> None:
+    """rouge-score-rs, written in Rust by others, finds the same floats for 20,000 pairs, Lsum included."""
+    rust: Any = importlib.import_module("rouge_score_rs.rouge_scorer")
+    variants = [*NGRAMS_AND_LCS, "rougeLsum"]
+    draw = generator(6)
+
+    def text() -> str:
+        words = [f"w{draw.randrange(9)}" for _ in range(draw.randint(0, 25))]
+        return " ".join(words).replace(" w3", "\n").replace(" w4", "\n\n")
+
+    pairs = [(text(), text()) for _ in range(20_000)]
+    predictions, references = [list(side) for side in zip(*pairs, strict=True)]
+    theirs = rust.RougeScorer(variants).score_batch(references, predictions)
+    ours = rouge(predictions, references, tokenizer="rouge_score", variants=variants)
+    for index, scores in enumerate(theirs):
+        for variant in variants:
+            assert row(ours, variant, index) == tuple(scores[variant]), (variant, pairs[index])
+
+
 def test_words_are_those_of_str_split(monkeypatch: pytest.MonkeyPatch) -> None:
     """Texts of strange characters and every kind of white space score as their ``str.split`` does."""
     draw = generator(4)
