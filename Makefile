@@ -57,5 +57,6 @@ $(VENV)/.dev: $(VENV)/.made pyproject.toml constraints.txt
 	@touch $@ $(VENV)/.core
 
 clean:
+	rm -f contests/*/private/tokens.sqlite3*
 	rm -rf $(VENV) runs leaderboard.db leaderboard.db-journal leaderboard.db-wal leaderboard.db-shm leaderboard.db.lock
 	find submissions -mindepth 1 ! -name README.md -delete

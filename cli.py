@@ -468,7 +468,7 @@ def _print_scores(summaries: Mapping[str, str], answers: Sequence[Answer], metri
         card = score_summaries(summaries, answers, metric, progress=lambda done: progress(done, pairs))
     names = {} if len(card.splits) > 1 else {card.splits[0]: "all"}
     _print_grid(screens.scores(card, card.splits, ranked_by=metric.rank_by, names=names), form)
-    for sentence in pitfalls(summaries, answers, metric):
+    for sentence in pitfalls(summaries, answers, metric, card):
         say(f"Note: {sentence}")
 
 

@@ -20,6 +20,7 @@ from harness.rouge import (
     rouge,
     rouge_multiple,
 )
+from harness.scoring import ScoreCard
 from harness.tokenizers import SentenceTokenizer, load_tokenizer
 
 # --- one pair -----------------------------------------------------------------------------------------
@@ -155,19 +156,20 @@ _MENDED: Mapping[str, Callable[[str], str]] = {
 }
 
 
-def pitfalls(summaries: Mapping[str, str], answers: Sequence[Answer], metric: Metric) -> list[str]:
-    """What made the scores lower than they look, in sentences: references without tokens, odd characters.
+def pitfalls(
+    summaries: Mapping[str, str], answers: Sequence[Answer], metric: Metric, card: ScoreCard
+) -> list[str]:
+    """What made the scores on ``card`` lower than they look: references without tokens, odd characters.
 
     Odd characters are told of where they change the mean F1 of their rows: the rows that have them are
     scored once more with both sides mended.
     """
     told = []
-    tokenize = load_tokenizer(metric.preset)
-    tokens = tokenize([reference for answer in answers for reference in answer.references])
-    silent = sum(not reference for reference in tokens)
+    silent = _without_tokens(answers, metric, card)
     if silent:
+        total = sum(len(answer.references) for answer in answers)
         told.append(
-            f"{silent:,} of {len(tokens):,} references have no tokens with the preset {metric.preset!r}: "
+            f"{silent:,} of {total:,} references have no tokens with the preset {metric.preset!r}: "
             "whatever is predicted for them scores 0. Another preset may suit their language: --preset mecab"
         )
     for name, mend in _MENDED.items():
@@ -182,6 +184,17 @@ def pitfalls(summaries: Mapping[str, str], answers: Sequence[Answer], metric: Me
                 f"{as_given:.4f}, and would be {mended:.4f} without."
             )
     return told
+
+
+def _without_tokens(answers: Sequence[Answer], metric: Metric, card: ScoreCard) -> int:
+    """How many references have no tokens. Only rows that score nothing, or have several, can have such."""
+    suspects: list[str] = []
+    for split in card.splits:
+        rows = [answer for answer in answers if answer.split == split]
+        for answer, f1 in zip(rows, card.get("rouge1", split).per_row, strict=True):
+            if f1 == 0 or len(answer.references) > 1:
+                suspects += answer.references
+    return sum(not tokens for tokens in load_tokenizer(metric.preset)(suspects))
 
 
 def _mean(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping, Sequence
 
 import pytest
 
 from harness.contest import Answer, Metric
-from harness.explanation import Explanation, explain, pitfalls
+from harness.explanation import Explanation, explain
+from harness.explanation import pitfalls as pitfalls_of_card
 from harness.rouge import common_ngrams, common_subsequence, lcs_length, rouge
+from harness.scoring import score_summaries
 
 PAPER = ("the gunman police killed", "police killed the gunman")  # Lin 2004, section 3.1
 
@@ -72,6 +75,11 @@ def test_every_preset_is_explained(preset: str) -> None:
             assert line.precision == (line.matches / line.predicted if line.predicted else 0.0)
             assert line.recall == (line.matches / line.referenced if line.referenced else 0.0)
     assert [found.number for found in explain(summary, references, preset)] == [1, 2, 3]
+
+
+def pitfalls(summaries: Mapping[str, str], rows: Sequence[Answer], metric: Metric) -> list[str]:
+    """The notes on the scores of ``summaries``."""
+    return pitfalls_of_card(summaries, rows, metric, score_summaries(summaries, rows, metric))
 
 
 def answers(*references: str) -> list[Answer]:
