@@ -12,11 +12,20 @@ from collections.abc import Mapping, Sequence
 
 from contests.mini.generator.drawing import Draw
 from contests.mini.generator.particles import final_consonant
-from contests.mini.generator.topic import Slot, Topic, Values, day, korean_amount, number, other_than, person
+from contests.mini.generator.topic import (
+    Slot,
+    Topic,
+    Values,
+    day,
+    days_after,
+    korean_amount,
+    number,
+    other_than,
+    person,
+)
 
 # --- slots --------------------------------------------------------------------------------------------
 
-_MONTH_LENGTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _NATIVE_NUMBERS = ("한", "두", "세", "네", "다섯", "여섯", "일곱", "여덟", "아홉", "열")
 
 _NAMES = (
@@ -103,21 +112,6 @@ def _time(first_hour: float, last_hour: float) -> Slot:
 def _time_after(name: str, low: int, high: int) -> Slot:
     """The time ``low`` to ``high`` half hours after (negative: before) the one in the slot ``name``."""
     return lambda draw, values: _clock_text(_half_hours(values[name]) + draw.between(low, high))
-
-
-def _days_after(name: str, low: int, high: int) -> Slot:
-    """The date ``low`` to ``high`` days after (negative: before) the date in the slot ``name``."""
-
-    def write(draw: Draw, values: Values) -> str:
-        month, date = (int(digits) for digits in re.findall(r"\d+", values[name]))
-        days = (sum(_MONTH_LENGTHS[: month - 1]) + date - 1 + draw.between(low, high)) % sum(_MONTH_LENGTHS)
-        month = 1
-        while days >= _MONTH_LENGTHS[month - 1]:
-            days -= _MONTH_LENGTHS[month - 1]
-            month += 1
-        return f"{month}월 {days + 1}일"
-
-    return write
 
 
 # --- words that several topics share ------------------------------------------------------------------
@@ -787,9 +781,9 @@ TRIP_MOVED = Topic(
         "한명값": _money("한명값수"),
         "수수료": _fee,
         "날짜1": day(3, 9),
-        "날짜2": _days_after("날짜1", 6, 14),
-        "날짜": _days_after("날짜2", 2, 16),
-        "결제일": _days_after("날짜1", -20, -8),
+        "날짜2": days_after("날짜1", 6, 14),
+        "날짜": days_after("날짜2", 2, 16),
+        "결제일": days_after("날짜1", -20, -8),
         "사정": _AGENT_REASONS,
         "자리": number(7, 20),
         "시각": _time(6.5, 11),
@@ -1000,9 +994,9 @@ COMPLAINT = Topic(
         "제품": tuple(_FAULTS),
         "고장": _matching("제품", _FAULTS),
         "산날": day(1, 10),
-        "첫날": _days_after("산날", 14, 24),
-        "날짜": _days_after("첫날", 1, 6),
-        "끝날": _days_after("날짜", 5, 25),
+        "첫날": days_after("산날", 14, 24),
+        "날짜": days_after("첫날", 1, 6),
+        "끝날": days_after("날짜", 5, 25),
         "쓴지": _words("사흘/나흘/닷새/엿새/일주일/여드레/열흘"),
         "수리일": number(7, 21),
         "할인액": lambda draw, values: korean_amount(draw.between(2_000, 20_000, 1_000), "원"),

@@ -18,42 +18,22 @@ from contests.mini.generator.topic import (
     Values,
     clock,
     day,
+    days_after,
     korean_amount,
+    none_of,
     number,
     other_than,
     person,
+    plus,
     won,
     year,
 )
 from contests.mini.generator.words import TOWNS
 
-_MONTH_LENGTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
-_YEAR_DAYS = sum(_MONTH_LENGTHS)
-
-
-def _days_after(name: str, low: int, high: int) -> Slot:
-    """The date ``low`` to ``high`` days after (negative: before) the date in the slot ``name``."""
-
-    def write(draw: Draw, values: Values) -> str:
-        month, date = (int(digits) for digits in re.findall(r"\d+", values[name]))
-        days = (sum(_MONTH_LENGTHS[: month - 1]) + date - 1 + draw.between(low, high)) % _YEAR_DAYS
-        month = 1
-        while days >= _MONTH_LENGTHS[month - 1]:
-            days -= _MONTH_LENGTHS[month - 1]
-            month += 1
-        return f"{month}월 {days + 1}일"
-
-    return write
-
 
 def _value(values: Values, name: str) -> float:
     """The number in the slot ``name``, without its unit."""
     return float(re.sub(r"[^\d.]", "", values[name]))
-
-
-def _plus(name: str, low: int, high: int, step: int = 1, unit: str = "") -> Slot:
-    """The whole number in the slot ``name`` plus ``low`` to ``high``."""
-    return lambda draw, values: f"{int(_value(values, name)) + draw.between(low, high, step):,}{unit}"
 
 
 def _share(name: str, low: int, high: int, unit: str = "") -> Slot:
@@ -90,11 +70,6 @@ def _money(*names: str, low: int = 0, high: int = 0, step: int = 1) -> Slot:
 def _column(name: str, table: Mapping[str, Sequence[str]], index: int) -> Slot:
     """Entry ``index`` of the row that ``table`` holds for the value of the slot ``name``."""
     return lambda draw, values: table[values[name]][index]
-
-
-def _none_of(names: Sequence[str], words: Sequence[str]) -> Slot:
-    """A word of ``words`` that is the value of none of the slots ``names``."""
-    return lambda draw, values: draw.choose([word for word in words if word not in {values[n] for n in names}])
 
 
 _SCHOOLS = (
@@ -150,8 +125,8 @@ COFFEE = Topic(
         "무게": number(200, 900, 20, "g"),
         "온도": number(206, 230, unit="℃"),
         "짧은": number(6, 8, unit="분"),
-        "가운데": _plus("짧은", 2, 3, unit="분"),
-        "긴": _plus("가운데", 2, 5, unit="분"),
+        "가운데": plus("짧은", 2, 3, unit="분"),
+        "긴": plus("가운데", 2, 5, unit="분"),
         "짧은감량": _tenths(111, 131, "%"),
         "가운데감량": _tenths(141, 162, "%"),
         "긴감량": _tenths(172, 214, "%"),
@@ -300,7 +275,7 @@ OPPORTUNITY_COST = Topic(
         "작년문항": number(2, 6, unit="문항"),
         "연습문항": number(8, 20, unit="문항"),
         "쪽": number(24, 140, unit="쪽"),
-        "다음쪽": _plus("쪽", 3, 25, unit="쪽"),
+        "다음쪽": plus("쪽", 3, 25, unit="쪽"),
         "주인": person,
         "학생": person,
     },
@@ -408,7 +383,7 @@ YEAST = Topic(
         "고온": number(65, 80, unit="℃"),
         "찬표": _MARKS,
         "중간표": other_than("찬표", _MARKS),
-        "뜨거운표": _none_of(("찬표", "중간표"), _MARKS),
+        "뜨거운표": none_of(("찬표", "중간표"), _MARKS),
         "분": number(25, 60, 5, "분"),
         "중간양": number(88, 196, 2, "ml"),
         "찬양": _share("중간양", 7, 18, "ml"),
@@ -416,9 +391,9 @@ YEAST = Topic(
         "다시양": _share("중간양", 70, 92, "ml"),
         "작년양": number(60, 86, unit="ml"),
         "흔든수": number(5, 30, 5, "번"),
-        "보고서일": _days_after("날짜", 6, 15),
+        "보고서일": days_after("날짜", 6, 15),
         "쪽수": number(2, 6, unit="쪽"),
-        "시험일": _days_after("보고서일", 5, 20),
+        "시험일": days_after("보고서일", 5, 20),
         "점수": number(10, 30, 5, "점"),
         "산도": _tenths(36, 44),
     },
@@ -810,7 +785,7 @@ STARS = Topic(
         "밝기": _tenths(45, 56, "등급"),
         "우긴밝기": _tenths(63, 75, "등급"),
         "인원": number(9, 34, unit="명"),
-        "다음날": _days_after("날", 8, 24),
+        "다음날": days_after("날", 8, 24),
         "시각": number(8, 10, unit="시"),
         "간식값": won(3_000, 9_000, 500),
     },
@@ -1038,7 +1013,7 @@ BRIDGE = Topic(
         "다른재료": other_than("재료", tuple(_BRIDGE_MATERIALS)),
         "빗조": _TEAM_NAMES,
         "네모조": other_than("빗조", _TEAM_NAMES),
-        "판조": _none_of(("빗조", "네모조"), _TEAM_NAMES),
+        "판조": none_of(("빗조", "네모조"), _TEAM_NAMES),
         "무게": _load("재료"),
         "판무게": _smaller_load("무게", 48, 72),
         "네모무게": _smaller_load("무게", 17, 36),
@@ -1135,14 +1110,14 @@ MEMORY = Topic(
         "기간": ("닷새", "엿새", "일주일", "여드레", "아흐레", "열흘", "열이틀", "보름"),
         "떠올림뒤": number(24, 31, unit="개"),
         "읽음뒤": _share("떠올림뒤", 42, 64, "개"),
-        "떠올림곧": _plus("떠올림뒤", 2, 4, unit="개"),
-        "읽음곧": _plus("떠올림곧", 1, 4, unit="개"),
+        "떠올림곧": plus("떠올림뒤", 2, 4, unit="개"),
+        "읽음곧": plus("떠올림곧", 1, 4, unit="개"),
         "자신": number(61, 88, unit="%"),
-        "시험일": _days_after("날짜", 14, 40),
-        "과제일": _days_after("날짜", 5, 12),
+        "시험일": days_after("날짜", 14, 40),
+        "과제일": days_after("날짜", 5, 12),
         "쪽": number(41, 200, unit="쪽"),
-        "뒤쪽": _plus("쪽", 2, 14, unit="쪽"),
-        "다음쪽": _plus("뒤쪽", 5, 30, unit="쪽"),
+        "뒤쪽": plus("쪽", 2, 14, unit="쪽"),
+        "다음쪽": plus("뒤쪽", 5, 30, unit="쪽"),
         "번": number(3, 6, unit="번"),
         "질문자": person,
     },
@@ -1257,7 +1232,7 @@ STRING_LENGTH = Topic(
         "짧은길이": lambda draw, values: f"{_shortened(values, '길이'):,}mm",
         "높은진동": lambda draw, values: f"{_raised(values, '진동'):,}Hz",
         "굵은진동": _share("진동", 62, 86, "Hz"),
-        "조인진동": _plus("진동", 9, 40, unit="Hz"),
+        "조인진동": plus("진동", 9, 40, unit="Hz"),
         "지난길이": number(330, 990, 10, "mm"),
         "인원": number(6, 28, unit="명"),
         "들은수": _share("인원", 30, 80, "명"),
@@ -1384,9 +1359,9 @@ EVACUATION = Topic(
         "훈련일": day(3, 9),
         "작년날": day(3, 11),
         "작년훈련": ("지난해 {작년날}",),
-        "교육일": _days_after("훈련일", 2, 9),
-        "다음훈련": _days_after("교육일", 20, 60),
-        "점검일": _days_after("교육일", 5, 15),
+        "교육일": days_after("훈련일", 2, 9),
+        "다음훈련": days_after("교육일", 20, 60),
+        "점검일": days_after("교육일", 5, 15),
         "시각": clock(9, 16),
         "인원": number(64, 480, 2, "명"),
         "층": number(4, 9, unit="층"),
@@ -1399,7 +1374,7 @@ EVACUATION = Topic(
         "규칙말": _column("원인", _DELAYS, 2),
         "소화기": number(16, 88, 2, "대"),
         "바꿀소화기": _share("소화기", 8, 30, "대"),
-        "시험일": _days_after("교육일", 3, 12),
+        "시험일": days_after("교육일", 3, 12),
         "문항": number(10, 25, 5, "문항"),
         "낮은키": number(40, 70, 5, "cm"),
         "다친": number(1, 3, unit="명"),
@@ -1488,11 +1463,11 @@ TERM_PAPER = Topic(
         "다른주제": _other_subject,
         "분량수": number(5, 12),
         "분량": ("{분량수}쪽",),
-        "옛분량": _plus("분량수", 2, 6, unit="쪽"),
+        "옛분량": plus("분량수", 2, 6, unit="쪽"),
         "원래마감": day(3, 11),
-        "마감": _days_after("원래마감", 3, 12),
-        "발표일": _days_after("마감", 3, 14),
-        "상담일": _days_after("원래마감", -9, -2),
+        "마감": days_after("원래마감", 3, 12),
+        "발표일": days_after("마감", 3, 14),
+        "상담일": days_after("원래마감", -9, -2),
         "낼곳": _DELIVERIES,
         "못낼곳": other_than("낼곳", _DELIVERIES),
         "둔곳": (

@@ -7,7 +7,6 @@ that were changed.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 from contests.mini.generator.drawing import Draw
@@ -17,61 +16,37 @@ from contests.mini.generator.topic import (
     Values,
     clock,
     day,
+    days_after,
     korean_amount,
     number,
     other_than,
     person,
+    plus,
+    whole_number,
     won,
     year,
 )
 from contests.mini.generator.words import CITIES, TOWNS
 
-_MONTH_LENGTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
-
-
-def _days_after(name: str, low: int, high: int) -> Slot:
-    """The date ``low`` to ``high`` days after (negative: before) the date in the slot ``name``."""
-
-    def write(draw: Draw, values: Values) -> str:
-        month, date = (int(digits) for digits in re.findall(r"\d+", values[name]))
-        days = (sum(_MONTH_LENGTHS[: month - 1]) + date - 1 + draw.between(low, high)) % 365
-        month = 1
-        while days >= _MONTH_LENGTHS[month - 1]:
-            days -= _MONTH_LENGTHS[month - 1]
-            month += 1
-        return f"{month}월 {days + 1}일"
-
-    return write
-
-
-def _whole(values: Values, name: str) -> int:
-    """The whole number in the slot ``name``, whatever its unit."""
-    return int(re.sub(r"\D", "", values[name]))
-
-
-def _changed(name: str, low: int, high: int, step: int = 1, unit: str = "") -> Slot:
-    """The number in the slot ``name`` plus ``low`` to ``high``."""
-    return lambda draw, values: f"{_whole(values, name) + draw.between(low, high, step):,}{unit}"
-
 
 def _part_of(name: str, low: int, high: int, unit: str = "") -> Slot:
     """``low`` to ``high`` percent of the number in the slot ``name``, at least 1."""
-    return lambda draw, values: f"{max(1, _whole(values, name) * draw.between(low, high) // 100):,}{unit}"
+    return lambda draw, values: f"{max(1, whole_number(values, name) * draw.between(low, high) // 100):,}{unit}"
 
 
 def _difference(name: str, less: str, unit: str = "") -> Slot:
     """The number in the slot ``name`` less the one in the slot ``less``."""
-    return lambda draw, values: f"{_whole(values, name) - _whole(values, less):,}{unit}"
+    return lambda draw, values: f"{whole_number(values, name) - whole_number(values, less):,}{unit}"
 
 
 def _digits(low: int, high: int, step: int) -> Slot:
-    """A bare number for ``_money`` and ``_changed`` to work with; no pattern shows it."""
+    """A bare number for ``_money`` and ``plus`` to work with; no pattern shows it."""
     return lambda draw, values: str(draw.between(low, high, step))
 
 
 def _money(name: str, low: int = 0, high: int = 0, step: int = 1) -> Slot:
     """The bare number in the slot ``name``, plus ``low`` to ``high``, as a sum of money."""
-    return lambda draw, values: korean_amount(_whole(values, name) + draw.between(low, high, step), "원")
+    return lambda draw, values: korean_amount(whole_number(values, name) + draw.between(low, high, step), "원")
 
 
 def _matching(name: str, table: Mapping[str, Sequence[str]]) -> Slot:
@@ -132,8 +107,8 @@ PRODUCT_TEAM = Topic(
         "기능": _FEATURES,
         "밀린기능": other_than("기능", _FEATURES),
         "셋째기능": _neither(("기능", "밀린기능"), _FEATURES),
-        "원래일": _days_after("회의일", 14, 30),
-        "공개일": _days_after("원래일", 7, 35),
+        "원래일": days_after("회의일", 14, 30),
+        "공개일": days_after("원래일", 7, 35),
         "대상": (
             "체험단",
             "유료 회원",
@@ -156,11 +131,11 @@ PRODUCT_TEAM = Topic(
         "고친수": _part_of("오류수", 40, 90, "건"),
         "광고비": won(3_000_000, 30_000_000, 500_000),
         "지난문의": number(110, 480, unit="건"),
-        "문의수": _changed("지난문의", 15, 220, unit="건"),
+        "문의수": plus("지난문의", 15, 220, unit="건"),
         "설문수": number(150, 2_400, 10, "명"),
         "설문비율": number(21, 68, unit="%"),
-        "조사일": _days_after("회의일", 4, 12),
-        "다음회의": _days_after("회의일", 5, 13),
+        "조사일": days_after("회의일", 4, 12),
+        "다음회의": days_after("회의일", 5, 13),
         "다음시각": clock(9, 17),
     },
     openings=(
@@ -298,16 +273,16 @@ APARTMENT = Topic(
         "금액": _money("값"),
         "처음금액": _higher_price(4, 12),
         "둘째금액": _higher_price(15, 32),
-        "앞선날": _days_after("회의일", 8, 18),
-        "착공일": _days_after("앞선날", 6, 24),
+        "앞선날": days_after("회의일", 8, 18),
+        "착공일": days_after("앞선날", 6, 24),
         "동": number(101, 118, unit="동"),
         "민원수": number(4, 37, unit="건"),
         "주차": number(3, 12, unit="대"),
         "관리비": won(3_200, 19_800, 100),
         "적립금": won(120_000_000, 980_000_000, 10_000_000),
-        "장터일": _days_after("회의일", 5, 26),
+        "장터일": days_after("회의일", 5, 26),
         "찬성": number(210, 590, unit="세대"),
-        "다음회의": _days_after("회의일", 26, 33),
+        "다음회의": days_after("회의일", 26, 33),
     },
     openings=(
         "제{차수}차 {단지} 입주자대표회의 회의록\n일시: {연도} {회의일} {시각}\n장소: {장소}\n"
@@ -404,8 +379,8 @@ SCHOOL = Topic(
         "학년": ("3학년", "4학년", "5학년", "6학년"),
         "장소": _FIELD_TRIPS,
         "다른장소": other_than("장소", _FIELD_TRIPS),
-        "앞선날": _days_after("회의일", 20, 40),
-        "체험일": _days_after("앞선날", 5, 20),
+        "앞선날": days_after("회의일", 20, 40),
+        "체험일": days_after("앞선날", 5, 20),
         "행사": (
             "운동회",
             "학부모 공개 수업",
@@ -431,8 +406,8 @@ SCHOOL = Topic(
         "오른급식": _money("급식값", 100, 400, 50),
         "교실수": number(2, 9, unit="곳"),
         "도서": number(120, 940, 10, "권"),
-        "다음회의": _days_after("회의일", 28, 55),
-        "안내일": _days_after("회의일", 3, 9),
+        "다음회의": days_after("회의일", 28, 55),
+        "안내일": days_after("회의일", 3, 9),
     },
     openings=(
         "{연도} {회의일} {시각}, {학교} {회의실}에서 제{차수}차 학교운영위원회가 열렸다. 위원 {재적} 가운데 {참석}이 참석하였고 "
@@ -514,8 +489,8 @@ HOSPITAL_WARD = Topic(
         "의사": person,
         "간호사": person,
         "직원": person,
-        "시행일": _days_after("회의일", 6, 24),
-        "앞선날": _days_after("회의일", 2, 5),
+        "시행일": days_after("회의일", 6, 24),
+        "앞선날": days_after("회의일", 2, 5),
         "면회시각": (
             "오전 10시",
             "오전 11시",
@@ -531,21 +506,21 @@ HOSPITAL_WARD = Topic(
             "면회시각", ("오전 10시", "오전 11시", "오후 1시", "오후 2시", "오후 4시", "오후 6시", "오후 7시")
         ),
         "분": number(20, 60, 10, "분"),
-        "원래분": _changed("분", 30, 60, 10, "분"),
+        "원래분": plus("분", 30, 60, 10, "분"),
         "인원": ("1명", "2명"),
         "원래인원": ("3명", "4명", "5명"),
         "민원": number(5, 42, unit="건"),
         "면회객": number(38, 190, unit="명"),
-        "지난면회객": _changed("면회객", 12, 60, unit="명"),
+        "지난면회객": plus("면회객", 12, 60, unit="명"),
         "침대": number(24, 58, unit="개"),
         "빈침대": _part_of("침대", 8, 40, "개"),
-        "점검일": _days_after("회의일", 3, 20),
-        "교육일": _days_after("회의일", 4, 22),
+        "점검일": days_after("회의일", 3, 20),
+        "교육일": days_after("회의일", 4, 22),
         "휠체어": number(2, 9, unit="대"),
         "신규": number(2, 6, unit="명"),
         "손소독": number(71, 96, unit="%"),
         "장갑": number(10, 80, 5, "상자"),
-        "다음회의": _days_after("회의일", 25, 35),
+        "다음회의": days_after("회의일", 25, 35),
     },
     openings=(
         "{병원} {병동} 월례 회의\n일시: {연도} {회의일} {시각} / 장소: {장소}\n참석: {수간호사} 수간호사, {의사} 과장, {간호사} 간호사",
@@ -637,9 +612,9 @@ LIBRARY = Topic(
         "열람실": _READING_ROOMS,
         "다른방": other_than("열람실", _READING_ROOMS),
         "까닭": ("중간고사", "기말고사", "자격증 시험", "공무원 시험", "한국사 시험", "외국어 시험"),
-        "시작": _days_after("회의일", 9, 26),
-        "끝": _days_after("시작", 8, 22),
-        "이른시작": _days_after("회의일", 3, 8),
+        "시작": days_after("회의일", 9, 26),
+        "끝": days_after("시작", 8, 22),
+        "이른시작": days_after("회의일", 3, 8),
         "닫는": ("밤 10시", "밤 10시 30분", "밤 11시", "밤 11시 30분"),
         "원래닫는": ("오후 6시", "저녁 7시", "저녁 8시", "밤 9시"),
         "늦은": ("밤 12시", "자정", "새벽 1시", "새벽 2시"),
@@ -648,11 +623,11 @@ LIBRARY = Topic(
         "지난이용자": number(60, 390, unit="명"),
         "전기료": won(380_000, 2_900_000, 10_000),
         "책": number(110, 890, 10, "권"),
-        "강연일": _days_after("회의일", 12, 50),
+        "강연일": days_after("회의일", 12, 50),
         "예약책": number(14, 96, unit="권"),
         "밀린책": number(120, 870, unit="권"),
         "의자": number(12, 60, 2, "개"),
-        "다음회의": _days_after("회의일", 27, 36),
+        "다음회의": days_after("회의일", 27, 36),
     },
     openings=(
         "{연도} {회의일} {시각} {도서관} {장소}에서 운영 회의가 열렸다. {관장} 관장과 {팀장} 열람팀장, {사서} 사서, {시설} 시설 "
@@ -764,9 +739,9 @@ VOLUNTEERS = Topic(
             "자립을 준비하는 청년",
         ),
         "가구": number(30, 240, 5, "가구"),
-        "처음가구": _changed("가구", 15, 90, 5, "가구"),
-        "앞선날": _days_after("회의일", 8, 16),
-        "나눔일": _days_after("앞선날", 5, 19),
+        "처음가구": plus("가구", 15, 90, 5, "가구"),
+        "앞선날": days_after("회의일", 8, 16),
+        "나눔일": days_after("앞선날", 5, 19),
         "곳": _HANDOUT_PLACES,
         "다른곳": other_than("곳", _HANDOUT_PLACES),
         "모금": won(1_200_000, 9_800_000, 10_000),
@@ -782,9 +757,9 @@ VOLUNTEERS = Topic(
             "과일 가게 '새콤달콤'",
         ),
         "후원금": won(200_000, 1_500_000, 50_000),
-        "답사일": _days_after("회의일", 2, 7),
+        "답사일": days_after("회의일", 2, 7),
         "회비": won(5_000, 20_000, 1_000),
-        "다음회의": _days_after("회의일", 6, 12),
+        "다음회의": days_after("회의일", 6, 12),
         "차량": number(2, 8, unit="대"),
         "지난가구": number(25, 190, 1, "가구"),
     },
@@ -861,20 +836,20 @@ TOWN_BRIEFING = Topic(
         "구역": _PARKING_AREAS,
         "다른구역": other_than("구역", _PARKING_AREAS),
         "곳수": number(2, 9, unit="곳"),
-        "전체곳수": _changed("곳수", 6, 40, unit="곳"),
+        "전체곳수": plus("곳수", 6, 40, unit="곳"),
         "무료": ("20분", "30분", "40분", "50분", "1시간"),
         "옛무료": ("5분", "10분", "15분"),
         "요금값": _digits(200, 700, 50),
         "요금": _money("요금값"),
         "옛요금": _money("요금값", 50, 300, 50),
         "제안요금": _money("요금값", 400, 900, 50),
-        "앞선날": _days_after("발표일", 5, 14),
-        "시행일": _days_after("앞선날", 10, 40),
+        "앞선날": days_after("발표일", 5, 14),
+        "시행일": days_after("앞선날", 10, 40),
         "면수": number(60, 780, 5, "면"),
         "이용률": number(71, 98, unit="%"),
         "민원": number(85, 960, unit="건"),
         "수입": won(180_000_000, 2_400_000_000, 10_000_000),
-        "공사일": _days_after("시행일", 20, 90),
+        "공사일": days_after("시행일", 20, 90),
         "신설": number(40, 320, 5, "면"),
         "단속": number(120, 2_900, 10, "건"),
         "할인": number(30, 80, 10, "%"),
@@ -988,18 +963,18 @@ RESEARCH_GROUP = Topic(
         "다른실험": other_than(
             "실험", ("장기 관찰", "설문 조사", "모의실험", "현장 답사", "선행 연구 정리", "가격 조사")
         ),
-        "앞선날": _days_after("회의일", 10, 25),
-        "제출일": _days_after("앞선날", 14, 50),
+        "앞선날": days_after("회의일", 10, 25),
+        "제출일": days_after("앞선날", 14, 50),
         "자료수": number(120, 2_400, 10, "건"),
         "정확도": number(71, 96, unit="%"),
         "오차": lambda draw, values: f"{draw.between(11, 89) / 10:.1f}%",
         "쪽수": number(9, 24, unit="쪽"),
         "그림수": number(4, 15, unit="개"),
         "재료비": won(350_000, 4_800_000, 10_000),
-        "발표일": _days_after("회의일", 6, 40),
-        "예약일": _days_after("회의일", 2, 9),
+        "발표일": days_after("회의일", 6, 40),
+        "예약일": days_after("회의일", 2, 9),
         "시간": number(3, 20, unit="시간"),
-        "다음회의": _days_after("회의일", 6, 9),
+        "다음회의": days_after("회의일", 6, 9),
         "심사료": won(50_000, 190_000, 10_000),
     },
     openings=(
@@ -1096,8 +1071,8 @@ FESTIVAL = Topic(
         "꽃": tuple(_FESTIVALS),
         "축제": ("{꽃} 축제",),
         "개막일": _festival_day,
-        "앞선날": _days_after("개막일", -7, -3),
-        "회의일": _days_after("개막일", -62, -40),
+        "앞선날": days_after("개막일", -7, -3),
+        "회의일": days_after("개막일", -62, -40),
         "시각": clock(10, 17),
         "회의실": (
             "문화원 회의실",
@@ -1127,8 +1102,8 @@ FESTIVAL = Topic(
         "입장료": won(2_000, 7_000, 500),
         "셔틀": number(3, 14, unit="대"),
         "자원": number(40, 230, 5, "명"),
-        "신청일": _days_after("회의일", 7, 18),
-        "다음회의": _days_after("회의일", 12, 20),
+        "신청일": days_after("회의일", 7, 18),
+        "다음회의": days_after("회의일", 12, 20),
         "화장실": number(4, 18, unit="동"),
     },
     openings=(

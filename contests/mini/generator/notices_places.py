@@ -2,42 +2,21 @@
 
 from __future__ import annotations
 
-import re
-
 from contests.mini.generator.drawing import Draw
 from contests.mini.generator.topic import (
-    Slot,
     Topic,
     Values,
     clock,
+    day,
+    days_after,
     korean_amount,
+    none_of,
     number,
     other_than,
     person,
     won,
 )
 from contests.mini.generator.words import DISTRICTS, TOWNS
-
-_MONTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
-
-
-def _date(first_month: int, last_month: int) -> Slot:
-    return lambda draw, values: f"{draw.between(first_month, last_month)}월 {draw.between(1, 28)}일"
-
-
-def _after(name: str, low: int, high: int) -> Slot:
-    """The date ``low`` to ``high`` days after the one in the slot ``name``; before it where negative."""
-
-    def write(draw: Draw, values: Values) -> str:
-        month, date = (int(part) for part in re.findall(r"\d+", values[name]))
-        days = (sum(_MONTHS[: month - 1]) + date - 1 + draw.between(low, high)) % sum(_MONTHS)
-        month = 0
-        while days >= _MONTHS[month]:
-            days -= _MONTHS[month]
-            month += 1
-        return f"{month + 1}월 {days + 1}일"
-
-    return write
 
 
 def _extension(draw: Draw, values: Values) -> str:
@@ -95,11 +74,11 @@ DORMITORY = Topic(
         "먼저임시": other_than("임시", _HALLS),
         "공사": _WORKS,
         "다른공사": other_than("공사", _WORKS),
-        "게시일": _date(1, 11),
-        "옛기한": _after("게시일", 5, 8),
-        "기한": _after("게시일", 10, 18),
-        "시작": _after("기한", 2, 5),
-        "끝": _after("시작", 20, 60),
+        "게시일": day(1, 11),
+        "옛기한": days_after("게시일", 5, 8),
+        "기한": days_after("게시일", 10, 18),
+        "시작": days_after("기한", 2, 5),
+        "끝": days_after("시작", 20, 60),
         "환불": won(60_000, 320_000, 10_000),
         "옛환불": won(20_000, 50_000, 5_000),
         "짐": _ITEMS,
@@ -171,11 +150,6 @@ _EXHIBITIONS = (
 )  # fmt: skip
 
 
-def _closed_day(draw: Draw, values: Values) -> str:
-    """A day of the week of which nothing else is said."""
-    return draw.choose([name for name in _DAYS if name not in (values["요일"], values["옛요일"])])
-
-
 def _half_price(draw: Draw, values: Values) -> str:
     return korean_amount(int(values["입장료"].removesuffix("원")) // 2, "원")
 
@@ -187,11 +161,11 @@ MUSEUM = Topic(
         "박물관": _MUSEUMS,
         "요일": _DAYS[1:],
         "옛요일": other_than("요일", _DAYS[1:]),
-        "쉬는날": _closed_day,
+        "쉬는날": none_of(("요일", "옛요일"), _DAYS),
         "닫는시각": number(8, 10, unit="시"),
         "평소": number(5, 6, unit="시"),
-        "시작": _date(3, 9),
-        "끝": _after("시작", 45, 100),
+        "시작": day(3, 9),
+        "끝": days_after("시작", 45, 100),
         "전시": _EXHIBITIONS,
         "다른전시": other_than("전시", _EXHIBITIONS),
         "입장료": won(2_000, 9_000, 1_000),
@@ -309,8 +283,8 @@ SPORTS_DAY = Topic(
             "윗말동",
             "양지동",
         ),
-        "옛날짜": _date(4, 10),
-        "날짜": _after("옛날짜", 7, 21),
+        "옛날짜": day(4, 10),
+        "날짜": days_after("옛날짜", 7, 21),
         "시각": clock(9, 10),
         "옛곳": _GROUNDS,
         "곳": other_than("옛곳", _GROUNDS),
@@ -326,7 +300,7 @@ SPORTS_DAY = Topic(
         "다른종목": other_than("종목", _GAMES),
         "상품": _GIFTS,
         "다른상품": other_than("상품", _GIFTS),
-        "신청": _after("날짜", -6, -3),
+        "신청": days_after("날짜", -6, -3),
         "인원": number(120, 780, 10, "명"),
         "통장": person,
         "점심": ("국수", "비빔밥", "김밥", "육개장", "주먹밥", "잔치국수", "도시락"),
@@ -418,9 +392,9 @@ TRAIL = Topic(
         "길": _TRAILS,
         "돌아갈길": other_than("길", _TRAILS),
         "작년길": other_than("길", _TRAILS),
-        "시작": _date(2, 11),
-        "끝": _after("시작", 18, 75),
-        "옛끝": _after("시작", 8, 15),
+        "시작": day(2, 11),
+        "끝": days_after("시작", 18, 75),
+        "옛끝": days_after("시작", 8, 15),
         "까닭": _REASONS,
         "거리": lambda draw, values: f"{draw.between(8, 64) / 10:.1f}km",
         "더": number(20, 90, 5, "분"),
@@ -519,12 +493,12 @@ FLEA_MARKET = Topic(
             "이웃 벼룩시장",
             "아나바다 장터",
         ),
-        "날짜": _date(4, 10),
-        "비오면": _after("날짜", 7, 7),
+        "날짜": day(4, 10),
+        "비오면": days_after("날짜", 7, 7),
         "곳": _SQUARES,
         "옛곳": other_than("곳", _SQUARES),
-        "마감": _after("날짜", -20, -8),
-        "옛마감": _after("마감", -7, -4),
+        "마감": days_after("날짜", -20, -8),
+        "옛마감": days_after("마감", -7, -4),
         "자리": number(30, 180, 5, "자리"),
         "작년자리": number(20, 120, 5, "자리"),
         "물건": _WARES,
@@ -624,7 +598,7 @@ RACE = Topic(
     slots={
         "고장": TOWNS,
         "대회": _RACES,
-        "날짜": _date(3, 11),
+        "날짜": day(3, 11),
         "길": _ROADS,
         "다른길": other_than("길", _ROADS),
         "작년길": other_than("길", _ROADS),

@@ -127,6 +127,21 @@ def other_than(name: str, words: Sequence[str]) -> Slot:
     return lambda draw, values: draw.choose([word for word in words if word != values[name]])
 
 
+def none_of(names: Sequence[str], words: Sequence[str]) -> Slot:
+    """A word of ``words`` that is the value of none of the slots ``names``."""
+    return lambda draw, values: draw.choose([word for word in words if word not in {values[n] for n in names}])
+
+
+def whole_number(values: Values, name: str) -> int:
+    """The whole number in the slot ``name``, whatever its unit."""
+    return int(re.sub(r"\D", "", values[name]))
+
+
+def plus(name: str, low: int, high: int, step: int = 1, unit: str = "") -> Slot:
+    """The whole number in the slot ``name`` plus ``low`` to ``high``."""
+    return lambda draw, values: f"{whole_number(values, name) + draw.between(low, high, step):,}{unit}"
+
+
 def person(draw: Draw, values: Values) -> str:
     """A full name that stands in no other slot of the document."""
     from contests.mini.generator.words import GIVEN_NAMES, SURNAMES
@@ -140,6 +155,24 @@ def person(draw: Draw, values: Values) -> str:
 def day(first_month: int = 1, last_month: int = 12) -> Slot:
     """A date such as ``4월 17일``."""
     return lambda draw, values: f"{draw.between(first_month, last_month)}월 {draw.between(1, 28)}일"
+
+
+_MONTH_LENGTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+
+
+def days_after(name: str, low: int, high: int) -> Slot:
+    """The date ``low`` to ``high`` days after (negative: before) the date in the slot ``name``."""
+
+    def write(draw: Draw, values: Values) -> str:
+        month, date = (int(digits) for digits in re.findall(r"\d+", values[name]))
+        days = (sum(_MONTH_LENGTHS[: month - 1]) + date - 1 + draw.between(low, high)) % sum(_MONTH_LENGTHS)
+        month = 1
+        while days >= _MONTH_LENGTHS[month - 1]:
+            days -= _MONTH_LENGTHS[month - 1]
+            month += 1
+        return f"{month}월 {days + 1}일"
+
+    return write
 
 
 def clock(first_hour: int, last_hour: int) -> Slot:
