@@ -2,9 +2,10 @@
 
     python benchmarks/checking.py
 
-Each file is written to a temporary folder and checked by a Python process of its own; seconds are those of
-the check, without Python's start; memory is read from /proc, so it needs Linux. The aim is 2 seconds and 300 MB for each. pandas.read_csv is timed on
-the same files, where it is installed, with 20 s at most; "-" means that it raised, gave up or was stopped.
+Each file is written to a temporary folder and checked by a Python process of its own. Seconds are those of
+the check, without Python's start; memory is read from /proc, so it needs Linux. The aim is 2 seconds and
+300 MB for each. pandas.read_csv is timed on the same files, where it is installed; "-" means that it
+raised, gave up, or was stopped after 20 s.
 """
 
 from __future__ import annotations
