@@ -23,7 +23,7 @@ MAX_EXCERPT = 60
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """One code: its title in a few words, what it means, and what mends it."""
+    """One code: its title in a few words, what it means, and what mends it (nothing, where it is ``""``)."""
 
     title: str
     meaning: str
@@ -39,7 +39,7 @@ _TEXT_IDS = (
     "in Excel, import the id column as Text."
 )
 _DOUBLED = 'A quote within a quoted field is doubled: "그는 ""예""라고 했다".'
-_NOTHING = "Nothing to do."
+_NOTHING = ""  # a repair that asks for nothing
 
 CODES: Mapping[str, Code] = {
     # --- the file -----------------------------------------------------------------------------------

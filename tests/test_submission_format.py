@@ -40,7 +40,7 @@ def _sections() -> Mapping[str, Section]:
             body.strip().splitlines()[0],
             _BLOCK.findall(body),
             message[1] if message else "",
-            fix[1].replace("`", "") if fix else "Nothing to do.",
+            fix[1].replace("`", "") if fix else "",
         )
     return found
 
