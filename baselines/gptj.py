@@ -219,8 +219,12 @@ class GPTJ:
         adapter: Adapter | None = None,
         dropout: Dropout | None = None,
         checkpointing: bool = False,
+        keep: list[tuple[Tensor, Tensor]] | None = None,
     ) -> Tensor:
-        """[M, d]: the normalised last hidden state at ``batch.predicting``."""
+        """[M, d]: the normalised last hidden state at ``batch.predicting``.
+
+        ``keep`` is filled with the keys and values of each block, both [T, heads, head size].
+        """
         adapter, dropout = adapter or {}, dropout or Dropout()
         x = functional.embedding(batch.tokens, self.embedding)
         turn = self.rotations(x.device)[batch.positions].unsqueeze(1)
@@ -230,8 +234,8 @@ class GPTJ:
                 drawn = dropout.generator.get_state() if dropout.generator is not None else None
                 x = checkpoint(self._again, layer, x, turn, batch, adapter, dropout, drawn, use_reentrant=False)
             else:
-                x = self._block(layer, x, turn, batch, adapter, dropout)
-        x = self._last_block(last, x, turn, batch, adapter, dropout)
+                x = self._block(layer, x, turn, batch, adapter, dropout, keep)
+        x = self._last_block(last, x, turn, batch, adapter, dropout, keep)
         return functional.layer_norm(
             x, (self.shape.n_embd,), self.norm, self.norm_bias, self.shape.layer_norm_epsilon
         )
@@ -260,21 +264,25 @@ class GPTJ:
         )
 
     def _block(
-        self, layer: int, x: Tensor, turn: Tensor, batch: Packed, adapter: Adapter, dropout: Dropout
-    ) -> Tensor:
+        self, layer: int, x: Tensor, turn: Tensor, batch: Packed, adapter: Adapter, dropout: Dropout,
+        keep: list[tuple[Tensor, Tensor]] | None = None,
+    ) -> Tensor:  # fmt: skip
         block = self.blocks[layer]
         normed = self._norm(block, x)
         qkv = self._adapted_qkv(layer, normed, adapter, dropout)
         qk = self.rotate(self._heads(qkv[:, : 2 * self.shape.n_embd], 2), turn)
         q, k = qk.chunk(2, dim=1)  # each [T, heads, head size]
         v = self._heads(qkv[:, 2 * self.shape.n_embd :], 1)
+        if keep is not None:
+            keep.append((k, v))
         pieces = zip(*(part.split(batch.lengths) for part in (q, k, v)), strict=True)
         attended = torch.cat([_attend(*piece) for piece in pieces])
         return x + self._out(layer, attended, adapter, dropout) + self._mlp(layer, normed, adapter, dropout)
 
     def _last_block(
-        self, layer: int, x: Tensor, turn: Tensor, batch: Packed, adapter: Adapter, dropout: Dropout
-    ) -> Tensor:
+        self, layer: int, x: Tensor, turn: Tensor, batch: Packed, adapter: Adapter, dropout: Dropout,
+        keep: list[tuple[Tensor, Tensor]] | None = None,
+    ) -> Tensor:  # fmt: skip
         """Like ``_block``, for the predicting positions only; keys and values come from all."""
         block, width = self.blocks[layer], self.shape.n_embd
         normed = self._norm(block, x)
@@ -285,11 +293,12 @@ class GPTJ:
         k = kv[:, :width] + self._update(layer, "k_proj", normed, adapter, dropout)
         v = kv[:, width:] + self._update(layer, "v_proj", normed, adapter, dropout)
         q = self.rotate(self._heads(q, 1), turn[batch.predicting])
-        k = self.rotate(self._heads(k, 1), turn)
+        k, v = self.rotate(self._heads(k, 1), turn), self._heads(v, 1)
+        if keep is not None:
+            keep.append((k, v))
         pieces = zip(
-            q.split(batch.wanted), k.split(batch.lengths), self._heads(v, 1).split(batch.lengths),
-            batch.first_wanted, strict=True,
-        )  # fmt: skip
+            q.split(batch.wanted), k.split(batch.lengths), v.split(batch.lengths), batch.first_wanted, strict=True
+        )
         attended = torch.cat([_attend(*piece) for piece in pieces])
         mixed = self._out(layer, attended, adapter, dropout) + self._mlp(layer, chosen, adapter, dropout)
         return x[batch.predicting] + mixed
