@@ -15,6 +15,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 - the very point is to run on olde
 import io
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 PROGRAM = "matbogi" if Path(sys.argv[0]).stem == "matbogi" else "python cli.py"
+SECONDS_BETWEEN_LINES = 30
+"""How often a long run speaks where there is no terminal to draw a bar on."""
 EXIT_INVALID = InvalidSubmission.exit_code
 
 
@@ -777,7 +780,15 @@ def _progress(title: str) -> Iterator[Progress]:
     console = _console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        told = [time.monotonic()]
+
+        def show(done: int, total: int, note: str = "", /) -> None:
+            bar.update(task, completed=done, total=total, description=f"{title} {note}".strip())
+            if note and not console.is_terminal and time.monotonic() - told[0] > SECONDS_BETWEEN_LINES:
+                told[0] = time.monotonic()
+                say(f"{title} {done}/{total} {note}")
+
+        yield show
 
 
 def _use_utf8() -> None:

@@ -1,7 +1,8 @@
 """A baseline turns test documents into summaries; this package holds them.
 
 A baseline is a module with a frozen dataclass ``Config``, whose fields are its hyperparameters, and a
-function ``summarize``. It sees the training examples and the test documents, never the answers. A field
+function ``summarize``; one that leaves more behind than summaries (an adapter, a loss curve) also has
+``run(config, job) -> Outcome``. It sees the training examples and the test documents, never the answers. A field
 is written once::
 
     @dataclass(frozen=True)
@@ -15,18 +16,41 @@ and so becomes the option ``--sentences``, an entry of a recipe's TOML, a line o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import field
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any, ClassVar, Protocol, TypeAlias, cast
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Protocol, cast
 
 from harness.contest import Example
 from harness.errors import UsageError
 
-Progress: TypeAlias = Callable[[int, int], None]
-"""Called with the number of documents done and the number of all."""
+class Progress(Protocol):
+    """Called with how much is done, of how much, and, where there is more to say, a short note."""
+
+    def __call__(self, done: int, total: int, note: str = "", /) -> object:
+        """Show it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a baseline that trains is given: documents, the metric's preset, and a folder to write into."""
+
+    train: Sequence[Example]
+    test: Sequence[Example]
+    preset: str
+    folder: Path
+    progress: Progress
+
+
+class Outcome(NamedTuple):
+    """Summaries in the order of the test documents, and notes for the run card."""
+
+    summaries: list[str]
+    notes: dict[str, Any]
 
 
 class Config(Protocol):
@@ -49,6 +73,7 @@ class Baseline(Protocol):
 
 BASELINES: dict[str, tuple[str, str]] = {
     "lead": ("baselines.lead", "The first sentences, or the first characters, of each document."),
+    "lora": ("baselines.lora", "A language model, fine-tuned with LoRA on this machine."),
     "textrank": ("baselines.textrank", "The sentences that share the most nouns with the others."),
 }
 """Name to module and one line of help. The modules are imported when they are run."""

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from baselines import Baseline, Progress, load_baseline
+from baselines import Baseline, Job, Outcome, Progress, load_baseline
 from harness import __version__
 from harness.contest import Contest
 from harness.errors import HarnessError, UsageError
@@ -80,14 +80,23 @@ def run_baseline(name: str, config: Any, contest: Contest, predictions: Path, pr
     try:
         predictions.parent.mkdir(parents=True, exist_ok=True)
         started = time.perf_counter()
-        summaries = baseline.summarize(config, contest.train, contest.test, progress)
+        job = Job(contest.train, contest.test, contest.metric.preset, predictions.parent, progress)
+        summaries, notes = _outcome(baseline, config, job)
         seconds = time.perf_counter() - started
         write_predictions(predictions, contest, summaries)
-        run = describe_run(name, config, contest, seconds)
+        run = describe_run(name, config, contest, seconds, notes)
         run.save(card_path(predictions))
     except OSError as error:
         raise HarnessError(f"{error.filename or predictions} cannot be written: {error.strerror}.") from None
     return run
+
+
+def _outcome(baseline: Baseline, config: Any, job: Job) -> Outcome:
+    run = getattr(baseline, "run", None)
+    if run is None:
+        return Outcome(baseline.summarize(config, job.train, job.test, job.progress), {})
+    outcome: Outcome = run(config, job)
+    return outcome
 
 
 def default_output(home: Path, name: str, now: datetime) -> Path:
@@ -103,7 +112,9 @@ def write_predictions(path: Path, contest: Contest, summaries: Sequence[str]) ->
         writer.writerows(zip(contest.test_ids, summaries, strict=True))
 
 
-def describe_run(name: str, config: Any, contest: Contest, seconds: float) -> Run:
+def describe_run(
+    name: str, config: Any, contest: Contest, seconds: float, notes: Mapping[str, Any]
+) -> Run:
     """The run card: settings, versions, the code's commit, and the hashes of the data."""
     return Run(
         hyperparameters=plain_values(asdict(config), name),
@@ -112,12 +123,13 @@ def describe_run(name: str, config: Any, contest: Contest, seconds: float) -> Ru
         code=_commit(),
         environment={"python": platform.python_version(), "platform": platform.platform(), **_versions()},
         data={file: _sha256(contest.root / file) for file in ("train.csv", "test.csv")},
+        notes=plain_values(notes, name),
     )
 
 
 def _versions() -> dict[str, JSON]:
     versions: dict[str, JSON] = {"matbogi": __version__}
-    for package in ("numpy", "mecab-ko", "python-mecab-ko-dic", "kiwipiepy"):
+    for package in ("numpy", "mecab-ko", "python-mecab-ko-dic", "kiwipiepy", "torch", "tokenizers"):
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
