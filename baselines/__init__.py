@@ -2,7 +2,8 @@
 
 A baseline is a module with a frozen dataclass ``Config``, whose fields are its hyperparameters, and a
 function ``summarize``; one that leaves more behind than summaries (an adapter, a loss curve) also has
-``run(config, job) -> Outcome``. It sees the training examples and the test documents, never the answers. A field
+``run(config, job) -> Outcome``. It sees the training examples and the test documents, never the answers.
+A field
 is written once::
 
     @dataclass(frozen=True)
@@ -26,6 +27,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, cast
 
 from harness.contest import Example
 from harness.errors import UsageError
+
 
 class Progress(Protocol):
     """Called with how much is done, of how much, and, where there is more to say, a short note."""

@@ -52,7 +52,11 @@ class Rows:
         batch = pack(prompts, last, [1] * len(prompts))
         device = model.embedding.device
         batch = type(batch)(
-            batch.tokens.to(device), batch.lengths, batch.predicting.to(device), batch.wanted, batch.first_wanted
+            batch.tokens.to(device),
+            batch.lengths,
+            batch.predicting.to(device),
+            batch.wanted,
+            batch.first_wanted,
         )
         self.first_logits = model.logits(model.hidden(batch, keep=keep)).float()  # [B, V]
         self.lengths = torch.tensor(batch.lengths, device=device)  # [B]
@@ -62,8 +66,10 @@ class Rows:
         self.prompt = [(self._padded(k, batch.lengths), self._padded(v, batch.lengths)) for k, v in keep]
         heads, size = model.shape.n_head, model.shape.n_embd // model.shape.n_head
         own = (len(prompts), rows, heads, room, size)
-        self.own = [(torch.zeros(own, dtype=k.dtype, device=device), torch.zeros(own, dtype=k.dtype, device=device))
-                    for k, _ in keep]  # fmt: skip
+        self.own = [
+            (torch.zeros(own, dtype=k.dtype, device=device), torch.zeros(own, dtype=k.dtype, device=device))
+            for k, _ in keep
+        ]
 
     def _padded(self, x: Tensor, lengths: Sequence[int]) -> Tensor:
         padded = torch.nn.utils.rnn.pad_sequence(list(x.split(tuple(lengths))), batch_first=True)
@@ -248,7 +254,8 @@ class _Hypotheses:
 def _beams(rows: Rows, decoding: Decoding, end: int, documents: Sequence[int]) -> list[list[int]]:
     """Beam search as transformers' ``_beam_search`` with ``early_stopping=False`` does it."""
     width = decoding.num_beams
-    beams = [_Hypotheses([(0.0, [])] + [(NEVER, [])] * (width - 1), []) for _ in documents]
+    start: list[tuple[float, list[int]]] = [(0.0, []), *((NEVER, []) for _ in range(width - 1))]
+    beams = [_Hypotheses(list(start), []) for _ in documents]
     alive = list(range(len(documents)))
     logits = rows.first_logits[:, None].expand(-1, width, -1)
     for step in range(1, decoding.max_new_tokens + 1):
@@ -307,4 +314,5 @@ def _may_improve(beams: _Hypotheses, decoding: Decoding, step: int) -> bool:
     """Whether a running beam could still displace an ended one."""
     if len(beams.ended) < decoding.num_beams:
         return True
-    return beams.running[0][0] / step**decoding.length_penalty > beams.ended[-1][0]
+    best, last = beams.running[0][0], beams.ended[-1][0]
+    return best > last * float(step**decoding.length_penalty)

@@ -205,7 +205,7 @@ class GPTJ:
         return self._rotations[device]
 
     def rotate(self, x: Tensor, turn: Tensor) -> Tensor:
-        """``x`` [..., heads, head size] with its first dimensions turned by ``turn`` [..., 1, rotary_dim / 2]."""
+        """``x`` [..., heads, head size], its first dimensions turned by ``turn`` [..., 1, rotary_dim / 2]."""
         width = self.shape.rotary_dim
         pairs = torch.view_as_complex(x[..., :width].float().unflatten(-1, (-1, 2)))
         turned = torch.view_as_real(pairs * turn).flatten(-2).to(x.dtype)
@@ -297,14 +297,22 @@ class GPTJ:
         if keep is not None:
             keep.append((k, v))
         pieces = zip(
-            q.split(batch.wanted), k.split(batch.lengths), v.split(batch.lengths), batch.first_wanted, strict=True
+            q.split(batch.wanted),
+            k.split(batch.lengths),
+            v.split(batch.lengths),
+            batch.first_wanted,
+            strict=True,
         )
         attended = torch.cat([_attend(*piece) for piece in pieces])
         mixed = self._out(layer, attended, adapter, dropout) + self._mlp(layer, chosen, adapter, dropout)
         return x[batch.predicting] + mixed
 
     def _heads(self, x: Tensor, count: int) -> Tensor:
-        return x.unflatten(-1, (count * self.shape.n_head, -1))
+        return (
+            x.view(*x.shape[:-1], count * self.shape.n_head, -1)
+            if x.is_contiguous()
+            else x.reshape(*x.shape[:-1], count * self.shape.n_head, -1)
+        )
 
     def _adapted_qkv(self, layer: int, x: Tensor, adapter: Adapter, dropout: Dropout) -> Tensor:
         qkv = functional.linear(x, self.blocks[layer].qkv)
@@ -350,9 +358,7 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, first: int = 0) -> Tensor:
     return attended.squeeze(0).transpose(0, 1)
 
 
-def pack(
-    documents: Sequence[Sequence[int]], first_wanted: Sequence[int], wanted: Sequence[int]
-) -> Packed:
+def pack(documents: Sequence[Sequence[int]], first_wanted: Sequence[int], wanted: Sequence[int]) -> Packed:
     """Lay ``documents`` end to end; of each, ``wanted`` outputs from place ``first_wanted`` on are needed."""
     lengths = tuple(len(document) for document in documents)
     starts = [0]

@@ -95,10 +95,17 @@ def _faults(config: Config) -> Sequence[str]:
         "t_0", "t_mult", "num_cycles", "top_p", "repetition_penalty",
     )  # fmt: skip
     values = {item.name: getattr(config, item.name) for item in fields(config)}
-    faults = [f"{name} must be one of {', '.join(known)}" for name, known in choices.items() if values[name] not in known]
+    faults = [
+        f"{name} must be one of {', '.join(known)}"
+        for name, known in choices.items()
+        if values[name] not in known
+    ]
     faults += [f"{name} must be above 0" for name in positive if values[name] <= 0]
-    faults += [f"{n} must not be negative" for n, v in values.items()
-               if isinstance(v, int | float) and v < 0 and n not in positive and n != "length_penalty"]  # fmt: skip
+    faults += [
+        f"{name} must not be negative"
+        for name, value in values.items()
+        if isinstance(value, int | float) and value < 0 and name not in {*positive, "length_penalty"}
+    ]
     faults += ["top_p must be at most 1"] if config.top_p > 1 else []
     faults += ["lora_dropout must be below 1"] if config.lora_dropout >= 1 else []
     faults += ["do_sample needs num_beams 1"] if config.do_sample and config.num_beams > 1 else []
@@ -126,7 +133,8 @@ def run(config: Config, job: Job) -> Outcome:
     except ModuleNotFoundError:
         raise UsageError(
             "The LoRA baseline needs torch, which is not installed.",
-            hint="python -m pip install -c constraints.txt torch && python -m pip install -c constraints.txt -e '.[lora]'",
+            hint="python -m pip install -c constraints.txt torch"
+            " && python -m pip install -c constraints.txt -e '.[lora]'",
         ) from None
     from baselines.models import load_adapter, load_model, merged
 

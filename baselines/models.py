@@ -67,9 +67,11 @@ def load_model(name: str, revision: str, precision: str) -> BaseModel:
         raise UsageError(f"The weights of {name} cannot be used: {error}.") from None
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    end = config.get("eos_token_id")
-    end = tokenizer.token_to_id("[EOS]") if tokenizer.token_to_id("[EOS]") is not None else end
-    return BaseModel(model.to(device, PRECISIONS[precision]), tokenizer, int(end), name)
+    named = tokenizer.token_to_id("[EOS]")
+    end = config.get("eos_token_id") if named is None else named
+    if not isinstance(end, int):
+        raise UsageError(f"{name} names no eos_token_id in config.json and has no token [EOS].")
+    return BaseModel(model.to(device, PRECISIONS[precision]), tokenizer, end, name)
 
 
 def _folder(name: str, revision: str) -> Path:
@@ -152,13 +154,11 @@ def merged(model: GPTJ, adapter: Adapter) -> GPTJ:
         else:
             weight = getattr(block, name)
             setattr(block, name, (weight.double() + update).to(weight.dtype))
-    return GPTJ(
-        model.shape, model.embedding, blocks, model.norm, model.norm_bias, model.head, model.head_bias
-    )
+    return GPTJ(model.shape, model.embedding, blocks, model.norm, model.norm_bias, model.head, model.head_bias)
 
 
 def save_adapter(adapter: Adapter, folder: Path, settings: dict[str, Any]) -> None:
-    """Write ``adapter_model.safetensors`` and ``adapter_config.json``, which ``PeftModel.from_pretrained`` reads."""
+    """Write ``adapter_model.safetensors`` and ``adapter_config.json``, for ``PeftModel.from_pretrained``."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {}
     for (layer, name), change in adapter.items():
@@ -194,5 +194,7 @@ def load_adapter(folder: Path, model: GPTJ) -> Adapter:
                     raise UsageError(f"{folder} is an adapter for a model of another size.")
                 adapter[layer, name] = LowRank(a.float(), b.float(), scaling)
     if state or not adapter:
-        raise HarnessError(f"{folder} changes layers this program does not know: {', '.join(sorted(state)[:3])}.")
+        raise HarnessError(
+            f"{folder} changes layers this program does not know: {', '.join(sorted(state)[:3])}."
+        )
     return adapter

@@ -75,7 +75,7 @@ def label(prompt: Prompt, summary: str, encode: Encode, end: int, max_new_tokens
 
 
 def order(count: int, seed: int, epoch: int) -> list[int]:
-    """The order in which ``count`` examples are seen in one epoch: a function of ``seed`` and ``epoch`` alone."""
+    """The order of ``count`` examples in one epoch: a function of ``seed`` and ``epoch`` alone."""
     import numpy as np
 
     return [int(index) for index in np.random.default_rng([seed, epoch]).permutation(count)]

@@ -112,9 +112,7 @@ def write_predictions(path: Path, contest: Contest, summaries: Sequence[str]) ->
         writer.writerows(zip(contest.test_ids, summaries, strict=True))
 
 
-def describe_run(
-    name: str, config: Any, contest: Contest, seconds: float, notes: Mapping[str, Any]
-) -> Run:
+def describe_run(name: str, config: Any, contest: Contest, seconds: float, notes: Mapping[str, Any]) -> Run:
     """The run card: settings, versions, the code's commit, and the hashes of the data."""
     return Run(
         hyperparameters=plain_values(asdict(config), name),

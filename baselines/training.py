@@ -67,7 +67,7 @@ class History:
 
 
 Evaluate = Callable[[Adapter], float]
-Report = Callable[[int, int, str], None]
+Report = Callable[[int, int, str], object]
 
 
 def total_steps(count: int, settings: Settings) -> int:
@@ -105,7 +105,12 @@ class Training:
     """One run of fine-tuning; ``folder`` keeps its checkpoint and its best adapter."""
 
     def __init__(
-        self, model: GPTJ, adapter: Adapter, examples: Sequence[LabelledPrompt], settings: Settings, folder: Path
+        self,
+        model: GPTJ,
+        adapter: Adapter,
+        examples: Sequence[LabelledPrompt],
+        settings: Settings,
+        folder: Path,
     ) -> None:
         self.model, self.adapter, self.examples, self.settings = model, adapter, examples, settings
         self.folder, self.history = folder, History()
@@ -113,7 +118,7 @@ class Training:
         for weight in self.weights:
             weight.requires_grad_(True)
         self.optimizer = _optimizer(self.weights, settings)
-        self.scaler = torch.amp.GradScaler(model.embedding.device.type, enabled=settings.fp16)  # type: ignore[attr-defined]
+        self.scaler = torch.amp.GradScaler(model.embedding.device.type, enabled=settings.fp16)
         self.best: Adapter = {}
 
     def run(self, evaluate: Evaluate | None, report: Report) -> Adapter:
@@ -139,7 +144,8 @@ class Training:
             report(self.history.step, steps, f"loss {loss:.3f} lr {rate:.1e} {speed:,.0f} tokens/s{dev}")
             every = self.settings.eval_steps
             if self.history.step == steps or (every and self.history.step % every == 0):
-                if self._evaluate(evaluate):
+                stop = self._evaluate(evaluate)
+                if stop:
                     break
         return self.best or _copy(self.adapter)
 
@@ -162,11 +168,11 @@ class Training:
             part = chosen[start : start + size]
             loss = loss_sum(self.model, part, self.adapter, dropout, settings.gradient_checkpointing) / labels
             self.scaler.scale(loss).backward()
-            total += float(loss)
+            total += float(loss.detach())
         if not math.isfinite(total):
             raise HarnessError(
                 f"The loss is not a number any more (step {step + 1}).",
-                hint="With fp16, use --precision bf16 or fp32: fp16 overflows. Otherwise lower --learning-rate.",
+                hint="With fp16, use --precision bf16 or fp32: fp16 overflows. Else lower --learning-rate.",
             )
         self.scaler.unscale_(self.optimizer)
         if settings.max_grad_norm > 0:
@@ -217,8 +223,14 @@ class Training:
                 state[f"{name}.{index}"] = value
         for index, weight in enumerate(part for change in self.best.values() for part in (change.a, change.b)):
             state[f"best.{index}"] = weight
-        save_file({name: value.cpu().contiguous() for name, value in state.items()}, fresh / "state.safetensors")
-        record = {"settings": vars(self.settings), "history": vars(self.history), "examples": len(self.examples)}
+        save_file(
+            {name: value.cpu().contiguous() for name, value in state.items()}, fresh / "state.safetensors"
+        )
+        record = {
+            "settings": vars(self.settings),
+            "history": vars(self.history),
+            "examples": len(self.examples),
+        }
         record["scaler"] = self.scaler.state_dict()
         (fresh / "state.json").write_text(json.dumps(record), encoding="utf-8")
         for file in fresh.iterdir():
@@ -237,7 +249,9 @@ class Training:
         Raises:
             UsageError: there is none, or it is of a run with other settings or other data.
         """
-        found = next((path for path in (self.checkpoint, self.folder / "checkpoint.old") if path.is_dir()), None)
+        found = next(
+            (path for path in (self.checkpoint, self.folder / "checkpoint.old") if path.is_dir()), None
+        )
         if found is None:
             raise UsageError(f"There is no checkpoint in {self.folder}, so nothing can be resumed.")
         record: dict[str, Any] = json.loads((found / "state.json").read_text(encoding="utf-8"))
@@ -271,9 +285,10 @@ class Training:
 def _optimizer(weights: list[Tensor], settings: Settings) -> torch.optim.Optimizer:
     kinds = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}
     betas = (settings.adam_beta1, settings.adam_beta2)
-    return kinds[settings.optimizer](
+    optimizer: torch.optim.Optimizer = kinds[settings.optimizer](
         weights, lr=settings.learning_rate, betas=betas, weight_decay=settings.weight_decay, foreach=True
     )
+    return optimizer
 
 
 def _copy(adapter: Adapter) -> Adapter:

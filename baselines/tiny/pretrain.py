@@ -26,9 +26,10 @@ SHAPE = Shape(
     layer_norm_epsilon=1e-5, tie_word_embeddings=True,
 )  # fmt: skip
 SEED = 20231120
-DOCUMENTS = 12_000
+DOCUMENTS = 16_000
 PEAK = 2e-3
-WARM_UP = 100
+PEAK_MUON = 4e-3
+WARM_UP = 60
 TOKENS_A_STEP = 4_096
 
 
@@ -52,12 +53,7 @@ def train(model: GPTJ, ids: list[list[int]], minutes: float) -> float:
     weights = model.tensors()
     for weight in weights:
         weight.requires_grad_(True)
-    matrices = [weight for weight in weights if weight.dim() > 1]
-    vectors = [weight for weight in weights if weight.dim() == 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": 0.05}, {"params": vectors, "weight_decay": 0.0}],
-        lr=PEAK, betas=(0.9, 0.95), fused=True,
-    )  # fmt: skip
+    optimizers = _optimizers(model)
     started, done, mean = time.monotonic(), 0, 0.0
     steps = sum(1 for _ in batches(ids))
     for step, batch in enumerate(batches(ids)):
@@ -65,21 +61,37 @@ def train(model: GPTJ, ids: list[list[int]], minutes: float) -> float:
         share = max(elapsed, step / steps)
         if share >= 1:
             break
-        rate = PEAK * min(1.0, (step + 1) / WARM_UP) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        now = min(1.0, (step + 1) / WARM_UP) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = now * group["peak"]
         with torch.autocast("cpu", dtype=torch.bfloat16):
             loss = functional.cross_entropy(model.logits(model.hidden(batch)).float(), targets(batch))
-        optimizer.zero_grad()
+        for weight in weights:
+            weight.grad = None
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         done += len(batch.tokens)
         mean = loss.item() if step == 0 else 0.95 * mean + 0.05 * loss.item()
         if step % 20 == 0:
             seconds = time.monotonic() - started
-            print(f"{step}/{steps} loss {mean:.3f} {done / 1e6:.2f}M {done / seconds:.0f}/s", flush=True)  # noqa: T201
+            print(f"{step}/{steps} loss {mean:.3f} {done / 1e6:.2f}M {done / seconds:.0f}/s", flush=True)
     return mean
+
+
+def _optimizers(model: GPTJ) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the blocks (Jordan et al., 2024), AdamW for all the rest."""
+    inside = [tensor for block in model.blocks for tensor in vars(block).values() if tensor.dim() == 2]
+    ours = {id(tensor) for tensor in inside}
+    rest = [tensor for tensor in model.tensors() if id(tensor) not in ours]
+    muon = {"params": inside, "peak": PEAK_MUON}
+    adam = {"params": rest, "peak": PEAK}
+    return [
+        torch.optim.Muon([muon], lr=PEAK_MUON, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW([adam], lr=PEAK, betas=(0.9, 0.95), weight_decay=0.0, fused=True),
+    ]
 
 
 def save(model: GPTJ, folder: Path) -> None:
@@ -109,11 +121,11 @@ def main(arguments: list[str]) -> None:
     tokenizer = train_tokenizer(texts, SHAPE.vocab_size)
     tokenizer.save(str(options.into / "tokenizer.json"))
     ids = [[0, *encoded.ids, 1] for encoded in tokenizer.encode_batch(read, add_special_tokens=False)]
-    print(f"{len(ids)} pieces, {sum(map(len, ids)) / 1e6:.2f}M tokens", flush=True)  # noqa: T201
+    print(f"{len(ids)} pieces, {sum(map(len, ids)) / 1e6:.2f}M tokens", flush=True)
     model = new_weights(SHAPE, torch.Generator().manual_seed(SEED))
     loss = train(model, ids, options.minutes)
     save(model, options.into)
-    print(f"loss {loss:.3f}")  # noqa: T201
+    print(f"loss {loss:.3f}")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 Three kinds of pieces, drawn from one seed: documents of the sample contest's generator (other ones than the
 contest's own: its texts are left out, and no summary is ever read); documents followed by some of their own
-sentences, word for word; and random words said twice. The last two teach a small model to copy, without
-which it cannot carry a name or a number from a document into a summary.
+sentences, word for word; and lists of random words, said twice. The last two teach a small model to copy,
+without which it cannot carry a name or a number from a document into a summary.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 
 from contests.mini.generator.corpus import Corpus
 
-SHARE_RECALL = 0.35
-SHARE_LISTS = 0.15
+SHARE_RECALL = 0.5
+SHARE_LISTS = 0.4
 CONTEST = Path(__file__).parents[2] / "contests" / "mini"
 
 _SENTENCE_END = re.compile(r"\n+|(?<=[.?!]) +")
@@ -53,30 +53,35 @@ def pieces(texts: list[str], seed: int) -> Iterator[str]:
     """What is read, one piece for each text and the lists between them, in the order it is read."""
     draw = random.Random(seed)  # noqa: S311 - a seeded generator is the point
     letters = syllables()
+    words = sorted({word for text in texts for word in text.split()})
     order = list(texts)
     draw.shuffle(order)
     for text in order:
         yield recall(text, draw) if draw.random() < SHARE_RECALL else text
         if draw.random() < SHARE_LISTS:
-            yield repeated_list(draw, letters)
+            yield repeated_list(draw, letters, words)
 
 
 def recall(text: str, draw: random.Random) -> str:
-    """``text`` and, after a blank line, a few of its sentences in any order."""
+    """``text`` and then a few of its sentences in any order."""
     sentences = [part for part in _SENTENCE_END.split(text) if len(part) >= 8]
     if not sentences:
         return text
     chosen = draw.sample(sentences, min(len(sentences), draw.randint(2, 5)))
-    return text + "\n\n" + draw.choice(["\n", " "]).join(chosen)
+    return text + draw.choice(["\n\n", "\n", " "]) + draw.choice(["\n", " "]).join(chosen)
 
 
-def repeated_list(draw: random.Random, letters: list[str]) -> str:
-    """Random words and numbers, twice over, with one of the separators that prose uses."""
-    words = [
-        str(draw.randrange(10 ** draw.randint(1, 5)))
-        if draw.random() < 0.3
-        else "".join(draw.choice(letters) for _ in range(draw.randint(1, 4)))
-        for _ in range(draw.randint(5, 25))
-    ]
-    line = draw.choice([", ", " ", "\n", "·", ": "]).join(words)
-    return f"{line}\n\n{line}"
+def repeated_list(draw: random.Random, letters: list[str], words: list[str]) -> str:
+    """Random syllables, numbers and words of the documents, twice over, with a separator that prose uses."""
+    listed = [_list_word(draw, letters, words) for _ in range(draw.randint(5, 30))]
+    line = draw.choice([", ", " ", " ", "\n", "·", ": "]).join(listed)
+    return line + draw.choice(["\n\n", "\n", " "]) + line
+
+
+def _list_word(draw: random.Random, letters: list[str], words: list[str]) -> str:
+    kind = draw.random()
+    if kind < 0.2:
+        return str(draw.randrange(10 ** draw.randint(1, 5)))
+    if kind < 0.6:
+        return draw.choice(words)
+    return "".join(draw.choice(letters) for _ in range(draw.randint(1, 4)))
