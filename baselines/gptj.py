@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -105,21 +106,27 @@ class Packed:
         return torch.cat([torch.arange(length) for length in self.lengths]).to(self.tokens.device)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Dropout:
-    """Dropout of the adapters' inputs, drawn from a generator of its own; ``p`` 0 does nothing."""
+    """Dropout of the adapters' inputs; ``p`` 0 does nothing.
+
+    A mask is a function of ``seed``, block and place alone, so that a block computed twice drops the same
+    elements twice, and one seed gives one mask on every device.
+    """
 
     p: float = 0.0
-    generator: torch.Generator | None = None
+    seed: tuple[int, ...] = (0,)
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """``x`` with a share ``p`` of its elements zeroed and the rest scaled up."""
+    def mask(self, layer: int, place: int, like: Tensor) -> Tensor | None:
+        """Bool, shaped like ``like``: what is dropped, a share ``p`` (to 1/65,536); None where all is kept.
+
+        ``place`` tells the inputs of one block apart.
+        """
         if self.p == 0.0:
-            return x
-        # The generator may live on the CPU while x does not: one seed then gives one mask everywhere.
-        device = self.generator.device if self.generator is not None else x.device
-        keep = torch.empty(x.shape, device=device).bernoulli_(1 - self.p, generator=self.generator)
-        return x * keep.to(x.device, x.dtype).div_(1 - self.p)
+            return None
+        bits = np.random.SFC64([*self.seed, layer, place])
+        words = np.asarray(bits.random_raw(like.numel() // 4 + 1)).view(np.uint16)[: like.numel()]
+        return torch.from_numpy(words < round(self.p * 65_536)).to(like.device).view(like.shape)
 
 
 @dataclass
@@ -231,28 +238,13 @@ class GPTJ:
         last = self.shape.n_layer - 1
         for layer in range(last):
             if checkpointing and torch.is_grad_enabled():
-                drawn = dropout.generator.get_state() if dropout.generator is not None else None
-                x = checkpoint(self._again, layer, x, turn, batch, adapter, dropout, drawn, use_reentrant=False)
+                x = checkpoint(self._block, layer, x, turn, batch, adapter, dropout, use_reentrant=False)
             else:
                 x = self._block(layer, x, turn, batch, adapter, dropout, keep)
         x = self._last_block(last, x, turn, batch, adapter, dropout, keep)
         return functional.layer_norm(
             x, (self.shape.n_embd,), self.norm, self.norm_bias, self.shape.layer_norm_epsilon
         )
-
-    def _again(
-        self, layer: int, x: Tensor, turn: Tensor, batch: Packed, adapter: Adapter, dropout: Dropout,
-        drawn: Tensor | None,
-    ) -> Tensor:  # fmt: skip
-        """One block that may be run twice, with the same dropout both times."""
-        if dropout.generator is None or drawn is None:
-            return self._block(layer, x, turn, batch, adapter, dropout)
-        after = dropout.generator.get_state()
-        dropout.generator.set_state(drawn)
-        out = self._block(layer, x, turn, batch, adapter, dropout)
-        if not torch.equal(after, drawn):  # the second time: leave the generator where it was
-            dropout.generator.set_state(after)
-        return out
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[M, V] from [M, d]."""
@@ -267,81 +259,162 @@ class GPTJ:
         self, layer: int, x: Tensor, turn: Tensor, batch: Packed, adapter: Adapter, dropout: Dropout,
         keep: list[tuple[Tensor, Tensor]] | None = None,
     ) -> Tensor:  # fmt: skip
-        block = self.blocks[layer]
+        block, d = self.blocks[layer], self.shape.n_embd
         normed = self._norm(block, x)
-        qkv = self._adapted_qkv(layer, normed, adapter, dropout)
-        qk = self.rotate(self._heads(qkv[:, : 2 * self.shape.n_embd], 2), turn)
+        qkv, inner = self._linear(layer, 0, normed, adapter, dropout, _QKV, _FC_IN)
+        qk = self.rotate(self._heads(qkv[:, : 2 * d]), turn)
         q, k = qk.chunk(2, dim=1)  # each [T, heads, head size]
-        v = self._heads(qkv[:, 2 * self.shape.n_embd :], 1)
+        v = self._heads(qkv[:, 2 * d :])
         if keep is not None:
             keep.append((k, v))
         pieces = zip(*(part.split(batch.lengths) for part in (q, k, v)), strict=True)
-        attended = torch.cat([_attend(*piece) for piece in pieces])
-        return x + self._out(layer, attended, adapter, dropout) + self._mlp(layer, normed, adapter, dropout)
+        attended = torch.cat([_attend(*piece) for piece in pieces]).flatten(-2)
+        return x + self._written(layer, attended, inner, adapter, dropout)
 
     def _last_block(
         self, layer: int, x: Tensor, turn: Tensor, batch: Packed, adapter: Adapter, dropout: Dropout,
         keep: list[tuple[Tensor, Tensor]] | None = None,
     ) -> Tensor:  # fmt: skip
         """Like ``_block``, for the predicting positions only; keys and values come from all."""
-        block, width = self.blocks[layer], self.shape.n_embd
+        block, d = self.blocks[layer], self.shape.n_embd
         normed = self._norm(block, x)
-        chosen = normed[batch.predicting]
-        q = functional.linear(chosen, block.qkv[:width])
-        q = q + self._update(layer, "q_proj", chosen, adapter, dropout)
-        kv = functional.linear(normed, block.qkv[width:])
-        k = kv[:, :width] + self._update(layer, "k_proj", normed, adapter, dropout)
-        v = kv[:, width:] + self._update(layer, "v_proj", normed, adapter, dropout)
-        q = self.rotate(self._heads(q, 1), turn[batch.predicting])
-        k, v = self.rotate(self._heads(k, 1), turn), self._heads(v, 1)
+        chosen, turn_chosen = normed[batch.predicting], turn[batch.predicting]
+        (kv,) = self._linear(layer, 0, normed, adapter, dropout, _KV)
+        q, inner = self._linear(layer, 3, chosen, adapter, dropout, _Q, _FC_IN)
+        q = self.rotate(self._heads(q), turn_chosen)
+        k, v = self.rotate(self._heads(kv[:, :d]), turn), self._heads(kv[:, d:])
         if keep is not None:
             keep.append((k, v))
         pieces = zip(
-            q.split(batch.wanted),
-            k.split(batch.lengths),
-            v.split(batch.lengths),
-            batch.first_wanted,
+            q.split(batch.wanted), k.split(batch.lengths), v.split(batch.lengths), batch.first_wanted,
             strict=True,
-        )
-        attended = torch.cat([_attend(*piece) for piece in pieces])
-        mixed = self._out(layer, attended, adapter, dropout) + self._mlp(layer, chosen, adapter, dropout)
-        return x[batch.predicting] + mixed
+        )  # fmt: skip
+        attended = torch.cat([_attend(*piece) for piece in pieces]).flatten(-2)
+        return x[batch.predicting] + self._written(layer, attended, inner, adapter, dropout)
 
-    def _heads(self, x: Tensor, count: int) -> Tensor:
-        return (
-            x.view(*x.shape[:-1], count * self.shape.n_head, -1)
-            if x.is_contiguous()
-            else x.reshape(*x.shape[:-1], count * self.shape.n_head, -1)
-        )
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.reshape(*x.shape[:-1], -1, self.shape.n_embd // self.shape.n_head)
 
-    def _adapted_qkv(self, layer: int, x: Tensor, adapter: Adapter, dropout: Dropout) -> Tensor:
-        qkv = functional.linear(x, self.blocks[layer].qkv)
-        updates = [self._update(layer, name, x, adapter, dropout) for name in MODULES[:3]]
-        if all(isinstance(update, float) for update in updates):
-            return qkv
-        parts = [part + update for part, update in zip(qkv.chunk(3, dim=-1), updates, strict=True)]
-        return torch.cat(parts, dim=-1)
+    def _written(
+        self, layer: int, attended: Tensor, inner: Tensor, adapter: Adapter, dropout: Dropout
+    ) -> Tensor:
+        """What a block adds to the residual stream, from its attention and its inner layer."""
+        (mixed,) = self._linear(layer, 1, attended, adapter, dropout, _OUT_PROJ)
+        inner = functional.gelu(inner, approximate="tanh")
+        (outer,) = self._linear(layer, 2, inner, adapter, dropout, _FC_OUT)
+        return mixed + outer
 
-    def _out(self, layer: int, x: Tensor, adapter: Adapter, dropout: Dropout) -> Tensor:
-        x = x.flatten(-2)
-        return functional.linear(x, self.blocks[layer].out_proj) + self._update(
-            layer, "out_proj", x, adapter, dropout
-        )
+    def _linear(
+        self, layer: int, place: int, x: Tensor, adapter: Adapter, dropout: Dropout, *products: tuple[str, ...]
+    ) -> tuple[Tensor, ...]:
+        """The outputs of linear layers that read the same ``x``, a tensor for each of ``products``.
 
-    def _mlp(self, layer: int, x: Tensor, adapter: Adapter, dropout: Dropout) -> Tensor:
+        The adapters among them share one dropout mask and one product with their stacked ``A``.
+        """
+        changes = [[adapter.get((layer, name)) for name in names] for names in products]
+        weights = [self._weight(layer, names) for names in products]
+        found = [change for each in changes for change in each if change is not None]
+        if not found:
+            return tuple(functional.linear(x, weight, bias) for weight, bias in weights)
+        mask = dropout.mask(layer, place, x)
+        up = tuple(change.scaling / (1 - dropout.p) for change in found)
+        plan = tuple(tuple(change is not None for change in each) for each in changes)
+        factors = [part for change in found for part in (change.a, change.b)]
+        flat = [part for pair in weights for part in pair]
+        outputs: tuple[Tensor, ...] = AdaptedLinear.apply(x, mask, up, plan, *flat, *factors)
+        return outputs
+
+    def _weight(self, layer: int, names: tuple[str, ...]) -> tuple[Tensor, Tensor | None]:
+        """Weight [out, in] and bias of neighbouring linear layers taken as one."""
         block = self.blocks[layer]
-        inner = functional.linear(x, block.fc_in, block.fc_in_bias)
-        inner = functional.gelu(inner + self._update(layer, "fc_in", x, adapter, dropout), approximate="tanh")
-        outer = functional.linear(inner, block.fc_out, block.fc_out_bias)
-        return outer + self._update(layer, "fc_out", inner, adapter, dropout)
+        if names[0] in MODULES[:3]:
+            d, first = self.shape.n_embd, MODULES.index(names[0])
+            return block.qkv[first * d : (first + len(names)) * d], None
+        bias: Tensor | None = getattr(block, f"{names[0]}_bias", None)
+        return getattr(block, names[0]), bias
 
-    def _update(self, layer: int, name: str, x: Tensor, adapter: Adapter, dropout: Dropout) -> Tensor | float:
-        """What the adapter adds to the output of one linear layer; 0.0 where it has nothing to say."""
-        change = adapter.get((layer, name))
-        if change is None:
-            return 0.0
-        down = functional.linear(dropout(x), change.a.to(x.dtype))
-        return functional.linear(down, (change.b * change.scaling).to(x.dtype))
+
+_QKV, _KV, _Q = MODULES[:3], MODULES[1:3], MODULES[:1]
+_OUT_PROJ, _FC_IN, _FC_OUT = MODULES[3:4], MODULES[4:5], MODULES[5:6]
+
+
+class AdaptedLinear(torch.autograd.Function):
+    """Frozen linear layers on one input, with their low-rank updates, in as few passes as there can be.
+
+    For every output i: ``y_i = W_i x + b_i``, and on the columns of an adapted module ``+ up · B A x`` without
+    the elements of ``x`` in the mask.
+    The updates are accumulated into ``y`` by the product itself, forwards and backwards, and the products
+    with all ``A`` are one. ``W`` and ``b`` are frozen: they get no gradient.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, mask: Tensor | None, up: tuple[float, ...], plan: tuple[tuple[bool, ...], ...],
+        *tensors: Any,
+    ) -> tuple[Tensor, ...]:  # fmt: skip
+        """``x`` [T, in]; ``plan`` says for each output which of its equal column ranges are adapted.
+
+        ``tensors``: weight [out, in] and bias (or None) for each output, then ``A`` [r, in] and ``B``
+        [columns, r] for each adapted range, in order.
+        """
+        count = 2 * len(plan)
+        a, b = tensors[count::2], tensors[count + 1 :: 2]
+        ranks = tuple(part.shape[0] for part in a)
+        stacked = torch.cat([part.to(x.dtype) for part in a])
+        scaled = [(part * factor).to(x.dtype) for part, factor in zip(b, up, strict=True)]
+        dropped = x if mask is None else x.masked_fill(mask, 0.0)
+        down = dropped @ stacked.T
+        outputs = [
+            functional.linear(x, w, c) for w, c in zip(tensors[:count:2], tensors[1:count:2], strict=True)
+        ]
+        for (output, columns), lanes, factor in zip(_ranges(plan, outputs), _lanes(ranks), scaled, strict=True):
+            outputs[output][:, columns].addmm_(down[:, lanes], factor.T)
+        ctx.save_for_backward(x if mask is None else dropped, mask, down, stacked, *scaled, *tensors[:count:2])
+        ctx.up, ctx.plan, ctx.ranks = up, plan, ranks
+        ctx.kinds = [part.dtype for part in tensors[count:]]
+        return tuple(outputs)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        """Gradients of ``x`` and of every ``A`` and ``B``."""
+        dropped, mask, down, stacked, *rest = ctx.saved_tensors
+        scaled, weights = rest[: len(ctx.ranks)], rest[len(ctx.ranks) :]
+        of_down = torch.empty_like(down)
+        of_factors: list[Tensor] = []
+        lanes = _lanes(ctx.ranks)
+        for place, (output, columns) in enumerate(_ranges(ctx.plan, gradients)):
+            gradient = gradients[output][:, columns]
+            torch.mm(gradient, scaled[place], out=of_down[:, lanes[place]])
+            of_b = (gradient.T @ down[:, lanes[place]]).float().mul_(ctx.up[place])
+            of_factors += [of_b, of_b]
+        of_stacked = of_down.T @ dropped
+        of_factors[::2] = [of_stacked[each] for each in lanes]
+        of_factors = [part.to(kind) for part, kind in zip(of_factors, ctx.kinds, strict=True)]
+        of_x = None
+        if ctx.needs_input_grad[0]:
+            of_x = gradients[0] @ weights[0]
+            for gradient, weight in zip(gradients[1:], weights[1:], strict=True):
+                of_x.addmm_(gradient, weight)
+            if mask is None:
+                of_x.addmm_(of_down, stacked)
+            else:
+                of_x += (of_down @ stacked).masked_fill_(mask, 0.0)
+        return of_x, None, None, None, *([None] * (2 * len(ctx.plan))), *of_factors
+
+
+def _ranges(plan: tuple[tuple[bool, ...], ...], outputs: Sequence[Tensor]) -> list[tuple[int, slice]]:
+    """Output and columns of each adapted range."""
+    found = []
+    for output, adapted in enumerate(plan):
+        width = outputs[output].shape[1] // len(adapted)
+        found += [(output, slice(at * width, (at + 1) * width)) for at, yes in enumerate(adapted) if yes]
+    return found
+
+
+def _lanes(ranks: tuple[int, ...]) -> list[slice]:
+    """Each update's columns among the stacked ranks."""
+    ends = [sum(ranks[: place + 1]) for place in range(len(ranks))]
+    return [slice(end - rank, end) for end, rank in zip(ends, ranks, strict=True)]
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, first: int = 0) -> Tensor:
@@ -349,6 +422,9 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, first: int = 0) -> Tensor:
     m, n = q.shape[0], k.shape[0]
     if m == 0:
         return q
+    if q.dtype == torch.bfloat16 and q.device.type == "cpu":  # torch's CPU kernel is slower in bfloat16
+        with torch.autocast("cpu", enabled=False):
+            return _attend(q.float(), k.float(), v.float(), first).to(q.dtype)
     q, k, v = (part.transpose(0, 1).unsqueeze(0) for part in (q, k, v))
     if first == 0 and m == n:
         attended = functional.scaled_dot_product_attention(q, k, v, is_causal=True)

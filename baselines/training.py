@@ -161,11 +161,11 @@ class Training:
         )  # fmt: skip
         for group in self.optimizer.param_groups:
             group["lr"] = settings.learning_rate * share
-        generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
-        dropout, total = Dropout(settings.lora_dropout, generator), 0.0
+        total = 0.0
         self.optimizer.zero_grad(set_to_none=True)
         for start in range(0, len(chosen), size):
             part = chosen[start : start + size]
+            dropout = Dropout(settings.lora_dropout, (settings.seed, step, start))
             loss = loss_sum(self.model, part, self.adapter, dropout, settings.gradient_checkpointing) / labels
             self.scaler.scale(loss).backward()
             total += float(loss.detach())

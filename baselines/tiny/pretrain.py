@@ -48,8 +48,8 @@ def targets(batch: Packed) -> torch.Tensor:
     return batch.tokens[batch.predicting + 1]
 
 
-def train(model: GPTJ, ids: list[list[int]], minutes: float) -> float:
-    """Train for ``minutes``, or until the text ends; the last mean loss."""
+def train(model: GPTJ, ids: list[list[int]]) -> float:
+    """Read all the text once; the last mean loss."""
     weights = model.tensors()
     for weight in weights:
         weight.requires_grad_(True)
@@ -57,10 +57,7 @@ def train(model: GPTJ, ids: list[list[int]], minutes: float) -> float:
     started, done, mean = time.monotonic(), 0, 0.0
     steps = sum(1 for _ in batches(ids))
     for step, batch in enumerate(batches(ids)):
-        elapsed = (time.monotonic() - started) / (60 * minutes)
-        share = max(elapsed, step / steps)
-        if share >= 1:
-            break
+        share = step / steps
         now = min(1.0, (step + 1) / WARM_UP) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
         for optimizer in optimizers:
             for group in optimizer.param_groups:
@@ -69,7 +66,7 @@ def train(model: GPTJ, ids: list[list[int]], minutes: float) -> float:
             loss = functional.cross_entropy(model.logits(model.hidden(batch)).float(), targets(batch))
         for weight in weights:
             weight.grad = None
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         for optimizer in optimizers:
             optimizer.step()
@@ -113,7 +110,6 @@ def main(arguments: list[str]) -> None:
     """Make the model."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--into", type=Path, default=Path(__file__).parent)
-    parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--documents", type=int, default=DOCUMENTS)
     options = parser.parse_args(arguments)
     texts = documents(SEED, options.documents)
@@ -123,7 +119,7 @@ def main(arguments: list[str]) -> None:
     ids = [[0, *encoded.ids, 1] for encoded in tokenizer.encode_batch(read, add_special_tokens=False)]
     print(f"{len(ids)} pieces, {sum(map(len, ids)) / 1e6:.2f}M tokens", flush=True)
     model = new_weights(SHAPE, torch.Generator().manual_seed(SEED))
-    loss = train(model, ids, options.minutes)
+    loss = train(model, ids)
     save(model, options.into)
     print(f"loss {loss:.3f}")
 
