@@ -1,52 +1,32 @@
 """Decoding: many documents at once, each prompt's keys and values held once for all its rows.
 
-Prompts run through the model packed, without padding. Then every prompt has a row for each beam; all its
-rows look at the same prompt, and only the tokens written so far are a row's own. Greedy decoding and beam
-search give the tokens of transformers' ``generate`` in float32, which the tests hold them to. Sampling
-draws from a generator of its own for each document, so that neither batch nor order changes a summary.
+Prompts run through the model packed, without padding. Then every prompt has rows: one for greedy decoding,
+one for each beam, and, where several ways of decoding are tried, the rows of all of them side by side. All
+look at the same prompt, and only the tokens written so far are a row's own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from baselines.gptj import GPTJ, pack
+from baselines.search import Decoding, Search, Text, new_search
 
-NEVER = -1e9
+__all__ = ["Decoding", "Rows", "generate", "generate_each"]
 
-
-@dataclass(frozen=True)
-class Decoding:
-    """How the next token is chosen, by the names of transformers' ``GenerationConfig``.
-
-    ``repetition_penalty`` and ``no_repeat_ngram_size`` look at the summary alone: a summary must be able to
-    copy its document. ``do_sample`` needs ``num_beams`` 1.
-    """
-
-    max_new_tokens: int = 64
-    min_new_tokens: int = 0
-    num_beams: int = 1
-    length_penalty: float = 1.0
-    do_sample: bool = False
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    repetition_penalty: float = 1.0
-    no_repeat_ngram_size: int = 0
-    seed: int = 0
+SPARE = 0.75
+"""Ended prompts are taken out of a batch when no more than this share is left: taking out costs a copy."""
 
 
 class Rows:
-    """Prompts that have been read, and the rows that continue them. ``R`` rows belong to each prompt."""
+    """Prompts that have been read, and the rows that continue them: ``R`` to each prompt, at first 1."""
 
-    def __init__(self, model: GPTJ, prompts: Sequence[Sequence[int]], rows: int, room: int) -> None:
-        self.model, self.rows, self.written = model, rows, 0
+    def __init__(self, model: GPTJ, prompts: Sequence[Sequence[int]], room: int) -> None:
+        self.model, self.written = model, 0
         keep: list[tuple[Tensor, Tensor]] = []
         last = [len(prompt) - 1 for prompt in prompts]
         batch = pack(prompts, last, [1] * len(prompts))
@@ -65,7 +45,7 @@ class Rows:
         # Each block's prompt: keys and values [B, heads, L, size]
         self.prompt = [(self._padded(k, batch.lengths), self._padded(v, batch.lengths)) for k, v in keep]
         heads, size = model.shape.n_head, model.shape.n_embd // model.shape.n_head
-        own = (len(prompts), rows, heads, room, size)
+        own = (len(prompts), 1, heads, room, size)
         self.own = [
             (torch.zeros(own, dtype=k.dtype, device=device), torch.zeros(own, dtype=k.dtype, device=device))
             for k, _ in keep
@@ -75,20 +55,26 @@ class Rows:
         padded = torch.nn.utils.rnn.pad_sequence(list(x.split(tuple(lengths))), batch_first=True)
         return padded.transpose(1, 2).contiguous()
 
-    def keep(self, prompts: Tensor) -> None:
-        """Go on with these prompts only; ``prompts`` int64 holds their places."""
-        self.lengths, self.hidden_places = self.lengths[prompts], self.hidden_places[prompts]
-        self.prompt = [(k[prompts], v[prompts]) for k, v in self.prompt]
-        self.own = [(k[prompts], v[prompts]) for k, v in self.own]
+    def select(self, prompts: Sequence[int], parents: Tensor) -> None:
+        """Go on with these prompts, and with rows that continue ``parents``, int64 [prompts, R'].
 
-    def reorder(self, parents: Tensor) -> None:
-        """Let each row continue its parent; ``parents`` int64 [B, R] counts within the prompt."""
-        if bool((parents == torch.arange(self.rows, device=parents.device)).all()):
+        ``prompts`` are places in the batch as it is, ``parents`` places among the rows of the same prompt.
+        """
+        count, rows = self.own[0][0].shape[:2]
+        same = len(prompts) == count
+        at = torch.tensor(prompts, device=parents.device)
+        if not same:
+            self.lengths, self.hidden_places = self.lengths[at], self.hidden_places[at]
+            self.prompt = [(k[at], v[at]) for k, v in self.prompt]
+        elif parents.shape[1] == rows and bool((parents == torch.arange(rows, device=parents.device)).all()):
             return
-        at = torch.arange(len(parents), device=parents.device)[:, None]
-        for k, v in self.own:
-            k[:, :, :, : self.written] = k[at, parents, :, : self.written]
-            v[:, :, :, : self.written] = v[at, parents, :, : self.written]
+        self.own = [(self._moved(k, at, parents), self._moved(v, at, parents)) for k, v in self.own]
+
+    def _moved(self, own: Tensor, at: Tensor, parents: Tensor) -> Tensor:
+        _, _, heads, room, size = own.shape
+        moved = own.new_empty(*parents.shape, heads, room, size)
+        moved[:, :, :, : self.written] = own[at[:, None], parents, :, : self.written]
+        return moved
 
     def step(self, tokens: Tensor) -> Tensor:
         """Float32 [B, R, V]: logits after appending ``tokens`` [B, R] to the rows."""
@@ -132,7 +118,6 @@ class Rows:
         return mixed.flatten(-2)
 
 
-@torch.no_grad()
 def generate(
     model: GPTJ,
     prompts: Sequence[Sequence[int]],
@@ -140,179 +125,96 @@ def generate(
     end: int,
     batch_size: int = 32,
     progress: Callable[[int], object] | None = None,
+    text: Text | None = None,
 ) -> list[list[int]]:
     """The tokens that continue each prompt, without ``end``; in the order of ``prompts``.
 
-    Prompts of like length share a batch. ``progress`` is called with the number of prompts done.
+    Prompts of like length share a batch. ``progress`` is called with the number of prompts done; ``text``
+    turns tokens into text, for rules about characters.
 
     Raises:
         ValueError: a prompt is empty, or longer with ``max_new_tokens`` than the model has positions.
     """
+    return generate_each(model, prompts, [decoding], end, batch_size, progress, text)[0]
+
+
+@torch.no_grad()
+def generate_each(
+    model: GPTJ,
+    prompts: Sequence[Sequence[int]],
+    decodings: Sequence[Decoding],
+    end: int,
+    batch_size: int = 32,
+    progress: Callable[[int], object] | None = None,
+    text: Text | None = None,
+) -> list[list[list[int]]]:
+    """What ``generate`` gives for each of ``decodings``, reading every prompt once for all of them."""
     longest = max((len(prompt) for prompt in prompts), default=0)
-    if longest + decoding.max_new_tokens > model.shape.n_positions or not all(prompts):
-        raise ValueError(
-            f"prompts hold 1 to {model.shape.n_positions - decoding.max_new_tokens} tokens, not {longest}"
-        )
-    written: list[list[int]] = [[] for _ in prompts]
+    room = max((decoding.max_new_tokens for decoding in decodings), default=0)
+    if longest + room > model.shape.n_positions or not all(prompts):
+        raise ValueError(f"prompts hold 1 to {model.shape.n_positions - room} tokens, not {longest}")
+    written: list[list[list[int]]] = [[[] for _ in prompts] for _ in decodings]
     by_length = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     for start in range(0, len(prompts), batch_size):
         chosen = by_length[start : start + batch_size]
-        rows = Rows(model, [prompts[index] for index in chosen], decoding.num_beams, decoding.max_new_tokens)
-        search = _beams if decoding.num_beams > 1 else _single
-        for index, tokens in zip(chosen, search(rows, decoding, end, chosen), strict=True):
-            written[index] = tokens
+        searches = [new_search(decoding, end, chosen, text) for decoding in decodings]
+        _run(Rows(model, [prompts[index] for index in chosen], room), searches)
+        for search, results in zip(searches, written, strict=True):
+            for place, index in enumerate(chosen):
+                results[index] = search.result(place)
         if progress is not None:
             progress(min(start + batch_size, len(prompts)))
     return written
 
 
-def _single(rows: Rows, decoding: Decoding, end: int, documents: Sequence[int]) -> list[list[int]]:
-    """Greedy decoding or sampling, one row a prompt; finished prompts leave the batch."""
-    written: list[list[int]] = [[] for _ in documents]
-    draws = [
-        np.random.default_rng([decoding.seed, document]).random(decoding.max_new_tokens)
-        if decoding.do_sample
-        else None
-        for document in documents
-    ]
-    alive = list(range(len(documents)))
-    logits = rows.first_logits
-    for step in range(decoding.max_new_tokens):
-        logits = restrain(logits, [written[index] for index in alive], decoding, end)
-        if decoding.do_sample:
-            tokens = _sample(logits, decoding, [float(draws[index][step]) for index in alive])  # type: ignore[index]
-        else:
-            tokens = logits.argmax(dim=-1)
-        going = [place for place, token in enumerate(tokens.tolist()) if token != end]
-        for place in going:
-            written[alive[place]].append(int(tokens[place]))
-        if not going or step + 1 == decoding.max_new_tokens:
-            break
-        if len(going) < len(alive):
-            at = torch.tensor(going, device=logits.device)
-            rows.keep(at)
-            tokens, alive = tokens[at], [alive[place] for place in going]
-        logits = rows.step(tokens[:, None])[:, 0]
-    return written
-
-
-def restrain(scores: Tensor, written: Sequence[Sequence[int]], decoding: Decoding, end: int) -> Tensor:
-    """``scores`` [rows, V] under the repetition and length rules, given what each row has written.
-
-    The repetition penalty is CTRL's (Keskar et al., section 4.1), as transformers applies it.
-    """
-    if decoding.repetition_penalty != 1.0:
-        for row, tokens in enumerate(written):
-            if tokens:
-                seen = torch.tensor(sorted(set(tokens)), device=scores.device)
-                old = scores[row, seen]
-                penalty = decoding.repetition_penalty
-                scores[row, seen] = torch.where(old < 0, old * penalty, old / penalty)
-    size = decoding.no_repeat_ngram_size
-    if size:
-        for row, tokens in enumerate(written):
-            scores[row, _completing(tokens, size)] = -torch.inf
-    if written and len(written[0]) < decoding.min_new_tokens:
-        scores[:, end] = -torch.inf
-    return scores
-
-
-def _completing(tokens: Sequence[int], size: int) -> list[int]:
-    """Tokens that would complete an n-gram of ``size`` already written."""
-    begin = tuple(tokens[len(tokens) - size + 1 :])
-    return [
-        tokens[place + size - 1]
-        for place in range(len(tokens) - size + 1)
-        if tuple(tokens[place : place + size - 1]) == begin
-    ]
-
-
-def _sample(logits: Tensor, decoding: Decoding, draws: Sequence[float]) -> Tensor:
-    """One token a row: temperature, then top-k, then top-p (Holtzman et al.), by the inverse of the CDF."""
-    ranked, tokens = (logits / decoding.temperature).sort(dim=-1, descending=True, stable=True)
-    if decoding.top_k:
-        ranked[:, decoding.top_k :] = -torch.inf
-    shares = ranked.double().softmax(dim=-1)
-    if decoding.top_p < 1.0:
-        before = shares.cumsum(dim=-1) - shares
-        shares = shares.masked_fill(before >= decoding.top_p, 0.0)
-        shares /= shares.sum(dim=-1, keepdim=True)
-    drawn = torch.tensor(draws, dtype=torch.float64, device=logits.device)[:, None]
-    chosen = (shares.cumsum(dim=-1) <= drawn).sum(dim=-1, keepdim=True)
-    chosen = chosen.minimum((shares > 0).sum(dim=-1, keepdim=True) - 1)  # the last sum may fall short of 1
-    return tokens.gather(1, chosen)[:, 0]
-
-
-@dataclass
-class _Hypotheses:
-    """The beams of one prompt: those that go on, and those that have ended, best first."""
-
-    running: list[tuple[float, list[int]]]
-    ended: list[tuple[float, list[int]]]
-
-
-def _beams(rows: Rows, decoding: Decoding, end: int, documents: Sequence[int]) -> list[list[int]]:
-    """Beam search as transformers' ``_beam_search`` with ``early_stopping=False`` does it."""
-    width = decoding.num_beams
-    start: list[tuple[float, list[int]]] = [(0.0, []), *((NEVER, []) for _ in range(width - 1))]
-    beams = [_Hypotheses(list(start), []) for _ in documents]
-    alive = list(range(len(documents)))
-    logits = rows.first_logits[:, None].expand(-1, width, -1)
-    for step in range(1, decoding.max_new_tokens + 1):
-        candidates = _candidates(logits, [beams[index] for index in alive], decoding, end)
-        parents, tokens, going = [], [], []
-        for place, (index, (scores, flat)) in enumerate(zip(alive, candidates, strict=True)):
-            chosen = _advance(beams[index], scores, flat, logits.shape[-1], decoding, end, step)
-            if _may_improve(beams[index], decoding, step):
-                going.append(place)
-                parents.append([parent for parent, _ in chosen])
-                tokens.append([token for _, token in chosen])
-        if not going or step == decoding.max_new_tokens:
-            break
-        if len(going) < len(alive):
-            rows.keep(torch.tensor(going, device=logits.device))
-            alive = [alive[place] for place in going]
-        rows.reorder(torch.tensor(parents, device=logits.device))
+def _run(rows: Rows, searches: Sequence[Search]) -> None:
+    """Let all ``searches`` choose, token by token, until every prompt has ended in each of them."""
+    logits = rows.first_logits[:, None]  # [B, 1, V]; R rows from the second step on
+    count = len(logits)
+    places = list(range(count))
+    # For each prompt of the batch, the searches still going and the rows of each.
+    going = [[(number, [0] * search.width) for number, search in enumerate(searches)] for _ in places]
+    while True:
+        moves = _choose(searches, places, going, logits)
+        alive = [at for at, each in enumerate(moves) if each]
+        if not alive:
+            return
+        kept = alive if len(alive) <= SPARE * len(places) else list(range(len(places)))
+        width = max(sum(len(steps) for _, steps in moves[at]) for at in alive)
+        parents, tokens = [[0] * width for _ in kept], [[0] * width for _ in kept]
+        after = []
+        for place, at in enumerate(kept):
+            slot, left = 0, []
+            for number, steps in moves[at]:
+                for offset, (parent, token) in enumerate(steps):
+                    parents[place][slot + offset], tokens[place][slot + offset] = parent, token
+                left.append((number, list(range(slot, slot + len(steps)))))
+                slot += len(steps)
+            after.append(left)
+        rows.select(kept, torch.tensor(parents, device=logits.device))
+        places, going = [places[at] for at in kept], after
         logits = rows.step(torch.tensor(tokens, device=logits.device))
-    best = [each.ended[0][1] for each in beams]
-    return [tokens[:-1] if tokens and tokens[-1] == end else tokens for tokens in best]
 
 
-def _candidates(
-    logits: Tensor, beams: Sequence[_Hypotheses], decoding: Decoding, end: int
-) -> list[tuple[list[float], list[int]]]:
-    """For each prompt the best ``2 * num_beams`` continuations: scores, and places in [beams * V]."""
-    count, width, size = logits.shape
-    scores = logits.log_softmax(dim=-1).reshape(count * width, size)
-    scores = restrain(scores, [tokens for each in beams for _, tokens in each.running], decoding, end)
-    sums = torch.tensor([[score for score, _ in each.running] for each in beams], device=logits.device)
-    best = (scores.view(count, width, size) + sums[:, :, None]).flatten(1).topk(2 * width, dim=-1)
-    return list(zip(best.values.tolist(), best.indices.tolist(), strict=True))
-
-
-def _advance(
-    beams: _Hypotheses, scores: list[float], flat: list[int], size: int, decoding: Decoding, end: int, step: int
-) -> list[tuple[int, int]]:
-    """Move the beams of one prompt on by a token; (parent, token) of those that run on."""
-    width, last = decoding.num_beams, step == decoding.max_new_tokens
-    running: list[tuple[float, list[int]]] = []
-    chosen: list[tuple[int, int]] = []
-    for rank, (score, place) in enumerate(zip(scores, flat, strict=True)):
-        parent, token = divmod(place, size)
-        tokens = [*beams.running[parent][1], token]
-        if (token == end or last) and rank < width:
-            beams.ended.append((score / step**decoding.length_penalty, tokens))
-        if token != end and len(running) < width:
-            running.append((score, tokens))
-            chosen.append((parent, token))
-    beams.ended = sorted(beams.ended, key=lambda each: -each[0])[:width]
-    beams.running = running
-    return chosen
-
-
-def _may_improve(beams: _Hypotheses, decoding: Decoding, step: int) -> bool:
-    """Whether a running beam could still displace an ended one."""
-    if len(beams.ended) < decoding.num_beams:
-        return True
-    best, last = beams.running[0][0], beams.ended[-1][0]
-    return best > last * float(step**decoding.length_penalty)
+def _choose(
+    searches: Sequence[Search],
+    places: Sequence[int],
+    going: Sequence[Sequence[tuple[int, list[int]]]],
+    logits: Tensor,
+) -> list[list[tuple[int, list[tuple[int, int]]]]]:
+    """For each prompt of the batch, the searches that go on and their moves, with parents among all rows."""
+    moves: list[list[tuple[int, list[tuple[int, int]]]]] = [[] for _ in places]
+    rows = logits.shape[1]
+    for number, search in enumerate(searches):
+        mine = [(at, slots) for at, each in enumerate(going) for n, slots in each if n == number]
+        if not mine:
+            continue
+        flat = [at * rows + slot for at, slots in mine for slot in slots]
+        seen = logits.flatten(0, 1)
+        if flat != list(range(len(seen))):
+            seen = seen[torch.tensor(flat, device=logits.device)]
+        chosen = search.choose([places[at] for at, _ in mine], seen.unflatten(0, (len(mine), search.width)))
+        for (at, slots), steps in zip(mine, chosen, strict=True):
+            if steps:
+                moves[at].append((number, [(slots[parent], token) for parent, token in steps]))
+    return moves

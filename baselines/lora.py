@@ -64,6 +64,9 @@ class Config:
     early_stopping_patience: int = setting(0, "Stop after so many dev scores without a better one; 0 never.")
     max_new_tokens: int = setting(96, "Longest summary, in tokens.")
     min_new_tokens: int = setting(0, "Shortest summary, in tokens.")
+    max_characters: int = setting(0, "Cut summaries to so many characters, at a word; 0 does not.")
+    min_characters: int = setting(0, "Shortest summary, in characters.")
+    stop_strings: str = setting("", "Stop at any of these texts, separated by |; \\n is a line break.")
     num_beams: int = setting(1, "Beams; 1 is greedy.")
     length_penalty: float = setting(1.0, "Beams: above 0 prefers longer summaries.")
     do_sample: bool = setting(False, "Draw tokens instead of taking the likeliest.")
@@ -150,17 +153,14 @@ def run(config: Config, job: Job) -> Outcome:
     prompts = [Template(config.template).encode(example.text, base.encode, room) for example in job.test]
     notes["truncated_test_documents"] = sum(prompt.left_out > 0 for prompt in prompts)
     from baselines.generation import generate
+    from baselines.search import finish
 
+    chosen = decoding(config)
     written = generate(
-        merged(base.model, adapter), [prompt.ids for prompt in prompts], decoding(config), base.end,
-        config.decode_batch_size, lambda done: job.progress(done, len(prompts)),
+        merged(base.model, adapter), [prompt.ids for prompt in prompts], chosen, base.end,
+        config.decode_batch_size, lambda done: job.progress(done, len(prompts)), base.decode,
     )  # fmt: skip
-    return Outcome([one_line(base.decode(ids)) for ids in written], notes)
-
-
-def one_line(text: str) -> str:
-    """``text`` on one line, without spaces at its ends."""
-    return " ".join(text.split())
+    return Outcome([finish(base.decode(ids), chosen) for ids in written], notes)
 
 
 def decoding(config: Config) -> Decoding:
@@ -217,6 +217,7 @@ def _scorer(config: Config, job: Job, base: BaseModel, dev: Sequence[Example]) -
     """The mean F1 of ROUGE-1, 2 and L on the dev split, by the contest's tokens; decoded greedily."""
     from baselines.generation import Decoding, generate
     from baselines.models import merged
+    from baselines.search import finish
     from harness.rouge import rouge_multiple
     from harness.tokenizers import load_tokenizer
 
@@ -228,7 +229,7 @@ def _scorer(config: Config, job: Job, base: BaseModel, dev: Sequence[Example]) -
 
     def evaluate(adapter: Adapter) -> float:
         written = generate(merged(base.model, adapter), prompts, greedy, base.end, config.decode_batch_size)
-        texts = [one_line(base.decode(ids)) for ids in written]
+        texts = [finish(base.decode(ids), greedy) for ids in written]
         rows = rouge_multiple(texts, references, tokenizer=tokenizer)
         return float(sum(rows[name].f1.mean() for name in ("rouge1", "rouge2", "rougeL")) / 3)
 
