@@ -53,7 +53,9 @@ class Answers:
             # Created here, so that answers about documents that are not public are not open to all.
             with suppress(FileExistsError):
                 os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-            self._connection = sqlite3.connect(path, timeout=_WAIT, check_same_thread=False, isolation_level=None)
+            self._connection = sqlite3.connect(
+                path, timeout=_WAIT, check_same_thread=False, isolation_level=None
+            )
             # A journal that is kept costs half a millisecond a commit, and survives a loss of power.
             self._connection.execute("PRAGMA journal_mode = PERSIST")
             self._connection.execute(_TABLE)

@@ -234,7 +234,7 @@ KINDS: dict[str, Kind] = {
 """Code to what it means and what to do."""
 
 
-class ChatFailure(Exception):  # noqa: N818 - it is what came instead of an answer
+class ChatFailure(Exception):
     """No answer. ``kind`` is one of ``KINDS``; ``detail`` is what the other side said, made safe.
 
     ``retry_after`` is in seconds, where the server named a time; ``reply`` is there where an answer was

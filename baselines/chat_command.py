@@ -51,9 +51,7 @@ class CommandClient:
         if process.returncode != 0:
             words = said.decode("utf-8", "replace")
             raise ChatFailure("program", f"exit code {process.returncode}: {words}")
-        reply = Reply(
-            out.decode("utf-8", "replace"), self.arguments[0], seconds=time.perf_counter() - begin
-        )
+        reply = Reply(out.decode("utf-8", "replace"), self.arguments[0], seconds=time.perf_counter() - begin)
         if not reply.text.strip():
             raise ChatFailure("empty", reply=reply)
         return reply

@@ -96,7 +96,11 @@ class OpenAIClient:
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=self._connections)
         http = openai.DefaultHttpxClient(follow_redirects=False, timeout=self._timeout, limits=limits)
         return openai.OpenAI(
-            api_key=key or "none", base_url=self.base_url, max_retries=0, timeout=self._timeout, http_client=http
+            api_key=key or "none",
+            base_url=self.base_url,
+            max_retries=0,
+            timeout=self._timeout,
+            http_client=http,
         )
 
 
@@ -150,10 +154,11 @@ def read_answer(answer: Any, seconds: float) -> Reply:
         ChatFailure: it is no chat completion, holds a refusal, or nothing.
     """
     choices = getattr(answer, "choices", None)
-    message = getattr(choices[0], "message", None) if isinstance(choices, list) and choices else None
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    message = getattr(choice, "message", None)
     if message is None:
         raise ChatFailure("garbage", str(answer))
-    text, finish = getattr(message, "content", None), getattr(choices[0], "finish_reason", None)
+    text, finish = getattr(message, "content", None), getattr(choice, "finish_reason", None)
     if text is not None and not isinstance(text, str):
         raise ChatFailure("garbage", str(answer))
     usage, model = getattr(answer, "usage", None), getattr(answer, "model", None)

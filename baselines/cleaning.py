@@ -14,21 +14,27 @@ _THOUGHT = re.compile(r"<(think|thinking|thought|reasoning)>.*?(?:</\1>|\Z)", re
 _THOUGHT_END = re.compile(r"\A.*</(?:think|thinking|thought|reasoning)>", re.DOTALL | re.IGNORECASE)
 
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~).*$", re.MULTILINE)
-_LINE_MARK = re.compile(r"^[ \t]*(?:#{1,6}[ \t]+|>[ \t]?|[-*+•][ \t]+|\d{1,2}[.)][ \t]+(?=\S))", re.MULTILINE)
+_LINE_MARK = re.compile(r"^[ \t]*(?:#{1,6}[ \t]+|>[ \t]?|[-*+•][ \t]+)", re.MULTILINE)
+_NUMBER = re.compile(r"^[ \t]*\d{1,2}[.)][ \t]+(?=\S)", re.MULTILINE)
 _RULE = re.compile(r"^[ \t]*([-*_])(?:[ \t]*\1){2,}[ \t]*$", re.MULTILINE)
 _STRONG = re.compile(r"(\*\*\*|\*\*|__)(?=\S)(.+?)(?<=\S)\1", re.DOTALL)
 _EMPHASIS = re.compile(r"(?<![\w*])\*(?=[^\s*])([^*\n]+?)(?<=\S)\*(?![\w*])")
 _CODE = re.compile(r"`([^`\n]+)`")
 _LINK = re.compile(r"!?\[([^\]\n]+)\]\([^)\s]*\)")
 
-_WORDS = r"(?:한\s*줄|한\s*문장|최종|짧은|간단(?:한|히)?|핵심|수정(?:된|한)?|다시\s*쓴|문서|글|대화|회의|뉴스|기사)"
+_WORDS = (
+    r"(?:한\s*줄|한\s*문장|최종|짧은|간단(?:한|히)?|핵심|수정(?:된|한)?|다시\s*쓴|문서|글|대화|회의|뉴스|기사)"
+)
 _LABEL = re.compile(
     rf"\A\s*[\[(<【]?\s*(?:(?:{_WORDS}\s*)*(?:요약문?|정리|답변|답)(?:\s*결과)?|(?:one[- ]line |short |final )?"
     r"(?:summary|answer|tl;?dr))\s*(?:\(\s*\d+\s*자[^)]*\)\s*)?(?:[\])>】]\s*[:：]?|[:：])\s*",
     re.IGNORECASE,
 )
 _PREAMBLE = re.compile(
-    r"\A[^\n]{0,80}?(?:요약|정리|summary|summar)[^\n]{0,40}?(?:[:：]|니다\.|(?:세|어|아)요[.!])[ \t]*\n+(?=\S)",
+    r"\A[^\n]{0,80}?(?:(?:요약|정리|summar)[^\n]{0,40}?[:：]"
+    r"|(?:요약|정리)(?:문|본|한 (?:것|내용|결과|글|문장))?\s*"
+    r"(?:입니다|이에요|해\s*드렸습니다|해\s*드리겠습니다|해\s*드릴게요)[.!])"
+    r"[ \t]*\n+(?=\S)",
     re.IGNORECASE,
 )
 _COUNT = re.compile(r"\s*[(\[]\s*(?:공백\s*포함\s*)?(?:총\s*)?\d+\s*(?:글자|자)\s*[)\]]\s*\Z")
@@ -45,6 +51,8 @@ def strip_markdown(text: str) -> str:
     """``text`` without fences, headings, bullets, rules, bold, italics, code marks and link targets."""
     for pattern in (_FENCE, _RULE, _LINE_MARK):
         text = pattern.sub("", text)
+    if len(_NUMBER.findall(text)) > 1:  # one alone may be a date: "10. 29 참사"
+        text = _NUMBER.sub("", text)
     for pattern, group in ((_STRONG, r"\2"), (_EMPHASIS, r"\1"), (_CODE, r"\1"), (_LINK, r"\1")):
         text = pattern.sub(group, text)
     return text

@@ -38,10 +38,14 @@ class Prices:
             raise UsageError(f"The prices {path} cannot be read: {error.strerror}.") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise UsageError(f"The prices {path} are not valid TOML: {error}.") from None
-        faults = [name for name, pair in models.items() if not _is_pair(pair)] if isinstance(models, dict) else ["models"]
+        faults = (
+            [name for name, pair in models.items() if not _is_pair(pair)]
+            if isinstance(models, dict)
+            else ["models"]
+        )
         if faults:
             raise UsageError(
-                f"{path}: {', '.join(faults)} must be two numbers, dollars for a million tokens of input and output.",
+                f"{path}: {', '.join(faults)} must be two numbers: dollars for a million tokens in and out.",
                 hint='For example: "gpt-4.1-mini" = [0.40, 1.60]',
             )
         self._models = {name: Price(float(pair[0]), float(pair[1])) for name, pair in models.items()}
