@@ -142,6 +142,15 @@ class BatchClient(ChatClient, Protocol):
 
 
 @runtime_checkable
+class ClosingClient(ChatClient, Protocol):
+    """A client that holds something open."""
+
+    def close(self) -> None:
+        """Let it go. The client may be used again after."""
+        ...
+
+
+@runtime_checkable
 class CountingClient(ChatClient, Protocol):
     """A client that has the model's own tokenizer at hand."""
 

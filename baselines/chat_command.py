@@ -58,8 +58,20 @@ class CommandClient:
 
 
 def connect(config: Config) -> CommandClient:
-    """A client as ``config`` says."""
-    return CommandClient(config.command, config.request_timeout)
+    """A client as ``config`` says.
+
+    Raises:
+        UsageError: there is no command, or it holds a secret, which the run card would show.
+    """
+    from harness.run import find_secrets
+
+    client = CommandClient(config.command, config.request_timeout)
+    if find_secrets({"command": list(client.arguments)}):
+        raise UsageError(
+            "--command seems to hold a secret, and it is written into the run card.",
+            hint="Put the key where the program finds it by itself: its environment, or a file of its own.",
+        )
+    return client
 
 
 def split_command(command: str) -> list[str]:

@@ -58,6 +58,13 @@ class OpenAIClient:
             raise ChatFailure("garbage", str(error)) from None
         return read_answer(answer, time.perf_counter() - begin)
 
+    def close(self) -> None:
+        """Close the connections."""
+        with self._lock:
+            if self._opened is not None:
+                self._opened.close()
+                self._opened = None
+
     def _body(self, request: Request) -> dict[str, Any]:
         sampling = request.sampling
         # OpenAI's newer models know only the new name, other servers often only the old one.

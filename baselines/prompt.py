@@ -12,7 +12,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +25,7 @@ from baselines.chat import (
     CLIENTS,
     ChatClient,
     ChatFailure,
+    ClosingClient,
     Message,
     Reply,
     Request,
@@ -199,10 +200,9 @@ def run(config: Config, job: Job) -> Outcome:
     Raises:
         HarnessError: settings that cannot be used; or answers are missing, and why.
     """
-    client = load_client(config.client, config)
-    requests = make_requests(config, job.train, job.test)
     prices = Prices(Path(config.prices) if config.prices else DEFAULT_PRICES)
-    with _answers(config) or nullcontext() as answers:
+    requests = make_requests(config, job.train, job.test)
+    with _client(config) as client, _answers(config) or nullcontext() as answers:
         asking = _Asking(config, client, answers, prices, job)
         outcomes = asking.first(requests)
         missing = [(each.id, found) for each, found in zip(job.test, outcomes, strict=True)
@@ -214,6 +214,16 @@ def run(config: Config, job: Job) -> Outcome:
         write_recording(Path(config.record), asking.had)
     job.progress(len(texts), len(texts), asking.note())
     return Outcome(texts, asking.notes(texts))
+
+
+@contextmanager
+def _client(config: Config) -> Iterator[ChatClient]:
+    client = load_client(config.client, config)
+    try:
+        yield client
+    finally:
+        if isinstance(client, ClosingClient):
+            client.close()
 
 
 def _answers(config: Config) -> Answers | None:
