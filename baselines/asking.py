@@ -135,9 +135,12 @@ def ask(
     """
     keys = [request.key(client) for request in requests]
     wanted = dict(zip(keys, requests, strict=True))
-    found: dict[str, Outcome] = dict(answers.find(list(wanted))) if answers else {}
+    kept = answers.find(list(wanted)) if answers else {}
+    # Judged again, since what can be used depends on the settings; asking again would give the same.
+    found = {key: _judge(reply, usable) for key, reply in kept.items()}
     copies = Counter(keys)
-    tally.kept += sum(copies[key] for key in found)
+    tally.kept += sum(copies[key] for key, outcome in found.items() if isinstance(outcome, Reply))
+    tally.given_up += sum(copies[key] for key, outcome in found.items() if isinstance(outcome, ChatFailure))
     watch()
     missing = {key: request for key, request in wanted.items() if key not in found}
     work = _ask_in_batches if isinstance(client, BatchClient) else _ask_at_once

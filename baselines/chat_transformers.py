@@ -121,15 +121,23 @@ def _open(name: str, revision: str, precision: str) -> Engine:
             hint="python -m pip install -c constraints.txt torch"
             " && python -m pip install -c constraints.txt -e '.[lora]'",
         ) from None
-    if name == "tiny" or _model_type(Path(name)) == "gptj":
+    if name == "tiny" or _model_type(name, revision) == "gptj":
         return OwnEngine(name, revision, precision)
     return HubEngine(name, revision, precision)
 
 
-def _model_type(folder: Path) -> str:
+def _model_type(name: str, revision: str) -> str:
+    """What ``config.json`` says, in a folder or on the hub; nothing where there is none."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
     try:
-        return str(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type", ""))
-    except (OSError, ValueError, AttributeError):
+        folder = Path(name)
+        path = folder / "config.json" if folder.is_dir() else hf_hub_download(
+            name, "config.json", revision=revision or None
+        )  # fmt: skip
+        return str(json.loads(Path(path).read_text(encoding="utf-8")).get("model_type", ""))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError, AttributeError):
         return ""
 
 

@@ -21,8 +21,10 @@ from pathlib import Path
 from subprocess import PIPE, Popen
 from typing import Any, NamedTuple
 
-RETRY_AFTER = 0.3
+RETRY_AFTER = 0.15
 SILENCE = 3.0
+SLOWNESS = 0.1
+"""Seconds that ``/slow`` takes for an answer."""
 FAULTS = ("429", "500", "half", "garbage", "silence")
 MODEL = "gpt-4.1-mini-2025-04-14"
 
@@ -112,7 +114,7 @@ class Handler(BaseHTTPRequestHandler):
     def complete(self, did: str, messages: list[Any]) -> None:
         """A chat completion."""
         if did == "slow":
-            time.sleep(0.1)
+            time.sleep(SLOWNESS)
         text: str | None = answer_to(messages)
         if did == "long":  # as asked again, it obeys
             again = len(messages) > 2
