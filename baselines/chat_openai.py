@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -34,6 +35,7 @@ class OpenAIClient:
         self._api_key_file, self._timeout, self._connections = api_key_file, timeout, connections
         self._lock = threading.Lock()
         self._opened: openai.OpenAI | None = None
+        self._key = ""
 
     @property
     def identity(self) -> dict[str, str]:
@@ -51,12 +53,16 @@ class OpenAIClient:
         except openai.APITimeoutError:
             raise ChatFailure("time-out") from None
         except openai.APIConnectionError as error:
-            raise ChatFailure("cut", _reason(error)) from None
+            raise ChatFailure("cut", self._hide(_reason(error))) from None
         except openai.APIStatusError as error:
-            raise _failure(error) from None
+            raise _failure(error, self._hide) from None
         except (openai.APIError, ValueError, RecursionError) as error:
-            raise ChatFailure("garbage", str(error)) from None
-        return read_answer(answer, time.perf_counter() - begin)
+            raise ChatFailure("garbage", self._hide(str(error))) from None
+        return read_answer(answer, time.perf_counter() - begin, self._hide)
+
+    def _hide(self, text: str) -> str:
+        """``text`` without the key: a server may repeat what it was sent, wherever it likes."""
+        return text.replace(self._key, "[key]") if self._key else text
 
     def close(self) -> None:
         """Close the connections."""
@@ -100,6 +106,7 @@ class OpenAIClient:
         refuse_open_key(self.base_url, key)
         if not key and self.base_url == OPENAI:
             raise ChatFailure("unauthorised", "there is no key")
+        self._key = key
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=self._connections)
         http = openai.DefaultHttpxClient(follow_redirects=False, timeout=self._timeout, limits=limits)
         return openai.OpenAI(
@@ -154,8 +161,10 @@ def refuse_open_key(address: str, key: str) -> None:
         )
 
 
-def read_answer(answer: Any, seconds: float) -> Reply:
+def read_answer(answer: Any, seconds: float, hide: Callable[[str], str] = str) -> Reply:
     """The reply in a chat completion as the package hands it over; nothing in it is taken on trust.
+
+    ``hide`` takes secrets out of every text.
 
     Raises:
         ChatFailure: it is no chat completion, holds a refusal, or nothing.
@@ -164,14 +173,14 @@ def read_answer(answer: Any, seconds: float) -> Reply:
     choice = choices[0] if isinstance(choices, list) and choices else None
     message = getattr(choice, "message", None)
     if message is None:
-        raise ChatFailure("garbage", str(answer))
+        raise ChatFailure("garbage", hide(str(answer)))
     text, finish = getattr(message, "content", None), getattr(choice, "finish_reason", None)
     if text is not None and not isinstance(text, str):
-        raise ChatFailure("garbage", str(answer))
+        raise ChatFailure("garbage", hide(str(answer)))
     usage, model = getattr(answer, "usage", None), getattr(answer, "model", None)
     reply = Reply(
-        text or "",
-        model if isinstance(model, str) else "",
+        hide(text or ""),
+        hide(model) if isinstance(model, str) else "",
         _count(getattr(usage, "prompt_tokens", None)),
         _count(getattr(usage, "completion_tokens", None)),
         finish == "length",
@@ -179,7 +188,7 @@ def read_answer(answer: Any, seconds: float) -> Reply:
     )
     refusal = getattr(message, "refusal", None)
     if refusal or finish == "content_filter":
-        raise ChatFailure("refused", str(refusal or "content filter"), reply=reply)
+        raise ChatFailure("refused", hide(str(refusal or "content filter")), reply=reply)
     if not reply.text.strip():
         detail = "it stopped at max_tokens before the first word" if reply.stopped_early else ""
         raise ChatFailure("empty", detail, reply=reply)
@@ -190,13 +199,13 @@ def _count(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
-def _failure(error: openai.APIStatusError) -> ChatFailure:
+def _failure(error: openai.APIStatusError, hide: Callable[[str], str]) -> ChatFailure:
     """A status that is no answer, under its name."""
-    status, said = error.status_code, _said(error)
+    status, said = error.status_code, hide(_said(error))
     code = str(getattr(error, "code", None) or "")
     wait = _seconds(error.response.headers.get("retry-after"))
     if status in (401, 403):
-        # A server may repeat the key it was given; its words stay where they are.
+        # OpenAI repeats the key with stars in its middle; its words stay where they are.
         return ChatFailure("unauthorised", f"status {status}")
     if status == 429:
         return ChatFailure("quota" if code == "insufficient_quota" else "rate-limit", said, retry_after=wait)

@@ -119,6 +119,8 @@ class Handler(BaseHTTPRequestHandler):
         if did == "long":  # as asked again, it obeys
             again = len(messages) > 2
             text = "짧은 요약이다." if again else "첫 문장이 여기에 있다. 둘째 문장은 아주 길고 길고 길다."
+        if did == "echo":
+            text = f"요약이다 {self.headers['Authorization']}"
         message = {"role": "assistant", "content": "" if did == "empty" else text}
         if did == "refused":
             message = {"role": "assistant", "content": None, "refusal": "I cannot help with that."}

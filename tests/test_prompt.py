@@ -579,11 +579,12 @@ def test_a_run_that_was_killed_pays_for_nothing_twice(home: Path, server: Server
 def test_the_key_is_nowhere_but_on_its_way(home: Path, server: Server) -> None:
     """Not in the output, the card, the kept answers or the recording, even where the server repeats it."""
     record = home / "out" / "recorded.jsonl"
-    done = run_prompt(home, server, "ok", "--record", record)
+    done = run_prompt(home, server, "echo", "--record", record)
     assert done.returncode == 0, done.stderr
-    failed = run_prompt(home, server, "401", "--max-attempts", 1)
-    assert failed.returncode == NotAuthorised.exit_code
-    for shown in (done, failed):
+    assert "[key]" in record.read_text(encoding="utf-8")
+    failed = [run_prompt(home, server, way, "--max-attempts", 1) for way in ("401", "400", "500")]
+    assert [each.returncode for each in failed] == [5, 2, 6]
+    for shown in (done, *failed):
         assert KEY not in shown.stdout + shown.stderr
     files = [path for path in home.rglob("*") if path.is_file()]
     assert {"answers.sqlite3", "recorded.jsonl", "preds.run.json"} <= {path.name for path in files}
