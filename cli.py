@@ -704,6 +704,10 @@ def _baseline_command(name: str) -> click.Command:
         click.Option(["--board", "board_path"], envvar="MATBOGI_BOARD", metavar="FILE|URL",
                      help="The board. [env: MATBOGI_BOARD]"),
     ]  # fmt: skip
+    if hasattr(module, "preview"):
+        run_options.insert(0, click.Option(
+            ["--dry-run"], type=click.IntRange(1), is_flag=False, flag_value=2, metavar="[N]",
+            help="Show the first N prompts (2), their tokens and the cost, and send nothing."))  # fmt: skip
     return click.Command(
         name,
         callback=lambda **options: _run_baseline(name, **options),
@@ -743,21 +747,33 @@ def _run_baseline(
     team: str | None,
     contest_name: str | None,
     board_path: str | None,
+    dry_run: int | None = None,
     **options: Any,
 ) -> None:
     from datetime import datetime
 
     from baselines import load_baseline
-    from baselines.running import Recipe, default_output, make_config, read_recipe, run_baseline
+    from baselines.running import (
+        Recipe,
+        default_output,
+        make_config,
+        read_recipe,
+        refuse_from_recipe,
+        run_baseline,
+    )
     from harness.home import find_home
     from harness.text import safe
 
     plan = read_recipe(recipe) if recipe else Recipe(name, {}, "")
     if plan.baseline != name:
         raise UsageError(f"{recipe} is a recipe for {plan.baseline!r}, not for {name!r}.")
+    refuse_from_recipe(load_baseline(name), plan, str(recipe))
     settings = plan.settings | {key: value for key, value in options.items() if value is not None}
     config = make_config(load_baseline(name), settings, str(recipe))
     chosen = _contest(contest_name)
+    if dry_run:
+        _show_preview(load_baseline(name), config, chosen, dry_run)
+        return
     output = output or default_output(find_home(Path.cwd()), name, datetime.now())
     with _progress(name) as progress:
         run_baseline(name, config, chosen, output, progress)
@@ -769,6 +785,16 @@ def _run_baseline(
         )  # fmt: skip
     else:
         say(f"Next: {PROGRAM} submit {safe(str(output))}")
+
+
+def _show_preview(module: Any, config: Any, contest: Contest, shown: int) -> None:
+    from baselines import Job
+
+    job = Job(
+        contest.train, contest.test, contest.metric.preset, Path.cwd(), lambda done, total, note="", /: None
+    )
+    for line in module.preview_lines(module.preview(config, job), shown):
+        result(line)
 
 
 @contextmanager
@@ -789,6 +815,59 @@ def _progress(title: str) -> Iterator[Progress]:
                 say(f"{title} {done}/{total} {note}")
 
         yield show
+
+
+# --- cache ------------------------------------------------------------------------------------------
+
+answers_option = click.option(
+    "--answers-file", type=click.Path(path_type=Path), metavar="FILE",
+    help="The file of kept answers; answers.sqlite3 beside contests/ unless told otherwise.",
+)  # fmt: skip
+
+
+@cli.group(short_help="The chat models' answers that are kept.")
+def cache() -> None:
+    """The chat models' answers that are kept, so that no run pays for them twice."""
+
+
+@cache.command(name="info", short_help="Show how many answers are kept.")
+@answers_option
+@format_option("table", "markdown", "csv", "json")
+def cache_info(answers_file: Path | None, form: str) -> None:
+    """Show how many answers are kept, by model, with their tokens."""
+    from baselines.answers import count_answers
+    from baselines.prompt import answers_path
+    from harness.tables import Column, Grid
+    from harness.text import safe
+
+    path = answers_path(str(answers_file or ""))
+    counts = count_answers(path)
+    numbers = ("answers", "prompt_tokens", "completion_tokens")
+    columns = [
+        Column("model", "model"),
+        *(Column(name, name.replace("_", " "), "right", write="{:,}".format) for name in numbers),
+    ]
+    _print_grid(Grid(columns, [count._asdict() for count in counts], empty="No answers are kept."), form)
+    say(f"{sum(count.answers for count in counts)} answers in {safe(str(path))}")
+
+
+@cache.command(name="clear", short_help="Forget all kept answers.")
+@answers_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def cache_clear(answers_file: Path | None, yes: bool) -> None:
+    """Forget all kept answers. Having them again costs what they cost."""
+    from baselines.answers import Answers, count_answers
+    from baselines.prompt import answers_path
+    from harness.text import safe
+
+    path = answers_path(str(answers_file or ""))
+    count = sum(model.answers for model in count_answers(path))
+    if count and not yes:
+        click.confirm(f"Forget {count} answers in {safe(str(path))}?", abort=True, err=True)
+    if count:
+        with Answers(path) as answers:
+            count = answers.clear()
+    say(f"{count} answers forgotten.")
 
 
 def _use_utf8() -> None:

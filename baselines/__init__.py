@@ -76,14 +76,19 @@ class Baseline(Protocol):
 BASELINES: dict[str, tuple[str, str]] = {
     "lead": ("baselines.lead", "The first sentences, or the first characters, of each document."),
     "lora": ("baselines.lora", "A language model, fine-tuned with LoRA on this machine."),
+    "prompt": ("baselines.prompt", "A chat model, asked: OpenAI's, one's own server's, one in this process."),
     "textrank": ("baselines.textrank", "The sentences that share the most nouns with the others."),
 }
 """Name to module and one line of help. The modules are imported when they are run."""
 
 
-def setting(default: Any, description: str) -> Any:
-    """A field of a ``Config``: its default, and the help a person reads."""
-    return field(default=default, metadata={"help": description})
+def setting(default: Any, description: str, *, recipe: bool = True) -> Any:
+    """A field of a ``Config``: its default, and the help a person reads.
+
+    ``recipe=False`` is for what only the person at the keyboard may decide: which address is talked to,
+    which program is started, which file is read for a key. A recipe that somebody else wrote may not.
+    """
+    return field(default=default, metadata={"help": description, "recipe": recipe})
 
 
 def load_baseline(name: str) -> Baseline:

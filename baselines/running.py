@@ -70,6 +70,21 @@ def make_config(baseline: Baseline, settings: Mapping[str, Any], origin: str) ->
     return baseline.Config(**settings)
 
 
+def refuse_from_recipe(baseline: Baseline, recipe: Recipe, origin: str) -> None:
+    """Refuse a recipe that sets what only the person at the keyboard may decide.
+
+    Raises:
+        UsageError: names all such settings.
+    """
+    kept = {item.name for item in fields(baseline.Config) if not item.metadata.get("recipe", True)}
+    if found := sorted(kept & set(recipe.settings)):
+        raise UsageError(
+            f"{origin} sets {', '.join(found)}, which a recipe may not: a file from somebody else must not"
+            " choose whom your documents and your key are sent to, or what is run.",
+            hint="Give it as an option: " + " ".join(f"--{name.replace('_', '-')}" for name in found),
+        )
+
+
 def run_baseline(name: str, config: Any, contest: Contest, predictions: Path, progress: Progress) -> Run:
     """Summarise the contest's test documents, and write ``predictions`` and its card.
 
@@ -127,7 +142,16 @@ def describe_run(name: str, config: Any, contest: Contest, seconds: float, notes
 
 def _versions() -> dict[str, JSON]:
     versions: dict[str, JSON] = {"matbogi": __version__}
-    for package in ("numpy", "mecab-ko", "python-mecab-ko-dic", "kiwipiepy", "torch", "tokenizers"):
+    for package in (
+        "numpy",
+        "mecab-ko",
+        "python-mecab-ko-dic",
+        "kiwipiepy",
+        "torch",
+        "tokenizers",
+        "openai",
+        "bm25s",
+    ):
         try:
             versions[package] = version(package)
         except PackageNotFoundError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,10 +22,12 @@ def no_progress(done: int, total: int, note: str = "") -> None:
     """Nobody is looking."""
 
 
-QUICK: dict[str, dict[str, int]] = {
-    "lora": {"max_steps": 2, "dev_size": 4, "max_new_tokens": 6, "warmup_steps": 0}
-}
-"""Settings under which a baseline that trains takes seconds."""
+QUICK: dict[str, dict[str, Any]] = {
+    "lora": {"max_steps": 2, "dev_size": 4, "max_new_tokens": 6, "warmup_steps": 0},
+    "prompt": {"client": "transformers", "template": "{text}\n\n", "instruction": "", "max_tokens": 6,
+               "cache": False, "allow_missing": True},
+}  # fmt: skip
+"""Settings under which a baseline that trains, or asks a model, takes seconds and needs nobody else."""
 
 
 # --- what holds for every one of them ---

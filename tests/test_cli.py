@@ -94,6 +94,8 @@ def test_help_shows_the_first_round_within_80_columns(tmp_path: Path) -> None:
         (["--help"], {"rich", "sqlalchemy", "numpy", "pandas", "alembic", "harness.contest", "mecab_ko"}),
         (["leaderboard"], {"numpy", "pandas", "alembic", "mecab_ko", "detect_secrets"}),
         (["check", "a.csv"], {"sqlalchemy", "numpy", "pandas", "mecab_ko"}),
+        (["baseline", "prompt", "--help"], {"openai", "httpx2", "torch", "transformers", "bm25s", "numpy"}),
+        (["cache", "info"], {"openai", "httpx2", "torch", "transformers", "bm25s", "sqlalchemy"}),
     ],
 )
 def test_a_command_imports_only_what_it_uses(
