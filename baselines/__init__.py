@@ -82,13 +82,14 @@ BASELINES: dict[str, tuple[str, str]] = {
 """Name to module and one line of help. The modules are imported when they are run."""
 
 
-def setting(default: Any, description: str, *, recipe: bool = True) -> Any:
+def setting(default: Any, description: str, *, recipe: bool = True, words: bool = False) -> Any:
     """A field of a ``Config``: its default, and the help a person reads.
 
     ``recipe=False`` is for what only the person at the keyboard may decide: which address is talked to,
     which program is started, which file is read for a key. A recipe that somebody else wrote may not.
+    ``words=True`` is for a text that is typed as several words, such as ``--grid num_beams=1,2 top_p=.9``.
     """
-    return field(default=default, metadata={"help": description, "recipe": recipe})
+    return field(default=default, metadata={"help": description, "recipe": recipe, "words": words})
 
 
 def load_baseline(name: str) -> Baseline:

@@ -14,13 +14,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
+
+if TYPE_CHECKING:
+    from baselines.gptj_rows import GPTJRows
 
 MODULES = ("q_proj", "k_proj", "v_proj", "out_proj", "fc_in", "fc_out")
 """The linear layers of a block, any of which an adapter may change."""
@@ -104,6 +107,11 @@ class Packed:
     def positions(self) -> Tensor:
         """Int64 [T]: each token's place in its own document."""
         return torch.cat([torch.arange(length) for length in self.lengths]).to(self.tokens.device)
+
+    def to(self, device: torch.device) -> Packed:
+        """The same batch elsewhere."""
+        tokens, predicting = self.tokens.to(device), self.predicting.to(device)
+        return Packed(tokens, self.lengths, predicting, self.wanted, self.first_wanted)
 
 
 @dataclass(frozen=True)
@@ -199,6 +207,19 @@ class GPTJ:
         head = embedding if self.head is self.embedding else self.head.to(device, dtype)
         rest = (self.norm.to(device, dtype), self.norm_bias.to(device, dtype))
         return GPTJ(self.shape, embedding, blocks, *rest, head, self.head_bias.to(device, dtype))
+
+    # --- reading prompts, to write on ---
+
+    @property
+    def longest_prompt(self) -> int:
+        """Tokens that a prompt and its summary may have together."""
+        return self.shape.n_positions
+
+    def rows(self, prompts: Sequence[Sequence[int]], room: int) -> GPTJRows:
+        """As ``baselines.adapted.Reader``."""
+        from baselines.gptj_rows import GPTJRows
+
+        return GPTJRows(self, prompts, room)
 
     # --- rotary positions ---
 
