@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -140,10 +142,24 @@ def safe_weights(folder: Path, convert: bool) -> list[Path]:
             )
         return files
     for number, file in enumerate(pickled):
-        state = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        state = _unpickled(file)
         plain = {name: value.contiguous().clone() for name, value in state.items()}
         save_file(plain, folder / f"converted-{number:05}.safetensors", metadata={"format": "pt"})
     return sorted(folder.glob("*.safetensors"))
+
+
+def _unpickled(file: Path) -> dict[str, torch.Tensor]:
+    import pickle
+    import zipfile
+
+    try:
+        with quiet():  # torch has opinions on the protocol of old files
+            state: dict[str, torch.Tensor] = torch.load(
+                file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file)
+            )
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError):
+        raise UsageError(f"{file} holds more than tensors, or is damaged; it was not read.") from None
+    return state
 
 
 def load_model(name: str, revision: str, precision: str, device: torch.device | None = None) -> BaseModel:
@@ -255,6 +271,7 @@ def _open_transformers(source: Source, update: Update | Path | None, device: tor
             f"This model needs the package {error.name}, which is not installed.", hint=INSTALL_TRANSFORMERS
         ) from None
     transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
     folder, name = find(source), source.model
     options = {"trust_remote_code": source.trust_remote_code}
     config = objected(name, lambda: transformers.AutoConfig.from_pretrained(folder, **options))
@@ -285,6 +302,15 @@ def objected(name: str, load: Callable[[], T]) -> T:
             f"The model {name!r} cannot be used: {reason}",
             hint="Name a folder with config.json, a tokenizer and *.safetensors, or a model of the hub.",
         ) from None
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the warnings that libraries have for each other's authors."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", UserWarning)
+        yield
 
 
 def _four_bits(source: Source, device: torch.device) -> dict[str, Any]:
@@ -337,7 +363,8 @@ def _decoder_start(config: Any, vocabulary: Vocabulary) -> Sequence[int]:
 def _with_adapter(peft: Any, model: Any, update: Update | Path, source: Source) -> Any:
     if isinstance(update, Path):
         _read_json(update / "adapter_config.json", str(update))
-        return peft.PeftModel.from_pretrained(model, str(update))
+        with quiet():
+            return peft.PeftModel.from_pretrained(model, str(update))
     linear = {"auto": None, "all-linear": "all-linear"}
     modules = linear.get(update.target_modules, module_names(update.target_modules))
     starts: dict[str, bool | str] = {"true": True, "false": False}
@@ -345,10 +372,11 @@ def _with_adapter(peft: Any, model: Any, update: Update | Path, source: Source) 
         task_type="SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM",
         r=update.r, lora_alpha=update.lora_alpha, lora_dropout=update.lora_dropout, target_modules=modules,
         use_rslora=update.use_rslora, use_dora=update.use_dora,
+        fan_in_fan_out=any(type(layer).__name__ == "Conv1D" for layer in model.modules()),  # GPT-2's way
         init_lora_weights=starts.get(update.init_lora_weights, update.init_lora_weights),
         base_model_name_or_path=source.resolved.model,
     )  # fmt: skip
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), quiet():
         torch.manual_seed(update.seed)
         return peft.get_peft_model(model, config)
 

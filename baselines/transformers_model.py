@@ -128,14 +128,9 @@ class TransformersModel:
 
     def rows(self, prompts: Sequence[Sequence[int]], room: int) -> Rows:
         """As ``Reader``; ``room`` is not needed, the cache grows."""
-        model = self._called()
-        return (
-            EncodedRows(model, prompts, self.start) if self.is_encoder_decoder else CachedRows(model, prompts)
-        )
-
-    def _called(self) -> Any:
-        """The model with its adapter in it, without peft's wrapping."""
-        return self.base
+        if self.is_encoder_decoder:
+            return EncodedRows(self.base, prompts, self.start)
+        return CachedRows(self.base, prompts)  # peft has put the adapter's layers into it
 
     def save(self, folder: Path) -> None:
         """As ``AdaptedModel``."""
