@@ -308,7 +308,8 @@ class _Asking:
     def notes(self, texts: Sequence[str]) -> dict[str, Any]:
         """What the run card keeps."""
         replies, tally = [reply for _, reply in self.had], self.tally
-        cost = self.cost()
+        cost, recorded = self.cost(), self.client.identity["client"] == "replay"
+        paid = [] if recorded else list(tally.paid.values())
         return {
             "client": dict(self.client.identity),
             "models": sorted({reply.model for reply in replies}),
@@ -317,18 +318,19 @@ class _Asking:
             "label_lengths": _spread(_label_lengths(self.job.train)),
             "length_histogram": histogram([len(text) for text in texts], _label_lengths(self.job.train)),
             "answers": {
-                "new": tally.fresh, "kept": tally.kept, "missing": sum(not text for text in texts),
+                "recorded" if recorded else "new": tally.fresh, "kept": tally.kept,
+                "missing": sum(not text for text in texts),
                 "stopped_at_max_tokens": sum(reply.stopped_early for reply in replies), **self.fates,
             },
             "failed_tries": dict(tally.failures),
             "tokens": {
                 "prompt": sum(reply.prompt_tokens or 0 for reply in replies),
                 "completion": sum(reply.completion_tokens or 0 for reply in replies),
-                "paid_prompt": sum(pair[0] for pair in tally.paid.values()),
-                "paid_completion": sum(pair[1] for pair in tally.paid.values()),
+                "paid_prompt": sum(pair[0] for pair in paid),
+                "paid_completion": sum(pair[1] for pair in paid),
             },
             "cost_usd": None if cost is None else round(cost, 6),
-            "latency_seconds": _latency(tally.latencies),
+            "latency_seconds": _latency([] if recorded else tally.latencies),
         }  # fmt: skip
 
 
@@ -381,7 +383,8 @@ def missing_answers(missing: Sequence[tuple[str, ChatFailure]], total: int, *, k
         ids = ", ".join(safe(document, 40) for document, _ in entries[:5]) + (" …" if len(entries) > 5 else "")
         said = next((failure.detail for _, failure in entries if failure.detail), "")
         parts.append(
-            f"{len(entries)}: {kind_of(entries[0][1]).title} ({ids})" + (f". It said: {said}" if said else "")
+            f"{len(entries)}: {kind_of(entries[0][1]).title} ({ids})"
+            + (f". It said: {said.rstrip('.')}" if said else "")
         )
     real = [entries for kind, entries in by_kind.items() if kind != "not-asked"] or list(by_kind.values())
     worst = kind_of(max(real, key=lambda entries: (kind_of(entries[0][1]).everywhere, len(entries)))[0][1])

@@ -21,6 +21,17 @@ class Announcement(NamedTuple):
     asks: bool
 
 
+ANSWERS = {
+    "new": "new",
+    "recorded": "recorded",
+    "kept": "kept or equal to another",
+    "missing": "missing",
+    "stopped_at_max_tokens": "stopped by --max-tokens",
+}
+"""Counts of a run card's ``answers``, and how they are called."""
+TREATMENT = {"asked_again": "asked again", "cut": "cut"}
+"""Counts of what was done with answers that were too long."""
+
 NOTHING_TO_SAY = Announcement([], asks=False)
 """For a model in this process and for recorded answers: they are sent nowhere and cost nothing."""
 
@@ -46,7 +57,9 @@ def announcement(found: Preview, *, asked_again: bool) -> Announcement:
 
 def closing_lines(notes: Mapping[str, Any], *, bars: bool) -> Iterator[str]:
     """What became of a run, from the ``notes`` of its card: answers, tokens, price, lengths."""
-    yield from (_answer_line(notes), _token_line(notes))
+    yield _answer_line(notes)
+    if "recorded" not in notes["answers"]:
+        yield _token_line(notes)
     if latency := notes["latency_seconds"]:
         yield f"Half of the new answers took up to {latency['p50']:.2f} s, 95% up to {latency['p95']:.2f} s."
     yield from histogram_lines(notes["length_histogram"], bars=bars)
@@ -54,14 +67,11 @@ def closing_lines(notes: Mapping[str, Any], *, bars: bool) -> Iterator[str]:
 
 def _answer_line(notes: Mapping[str, Any]) -> str:
     answers = notes["answers"]
-    parts = [f"{answers['new']:,} new", f"{answers['kept']:,} kept or equal"]
-    for name, words in (("missing", "missing"), ("stopped_at_max_tokens", "stopped by --max-tokens")):
-        parts += [f"{answers[name]:,} {words}"] if answers[name] else []
-    done = [f"{answers[name]:,} {words}" for name, words in
-            (("asked_again", "asked again"), ("cut", "cut")) if answers.get(name)]  # fmt: skip
+    parts = [f"{answers[name]:,} {words}" for name, words in ANSWERS.items() if answers.get(name)]
+    done = [f", {answers[name]:,} {words}" for name, words in TREATMENT.items() if answers.get(name)]
     long = f"{answers['too_long']:,} were longer than {notes['length_asked_for']:,} characters"
     who = safe(", ".join(map(str, notes["models"])) or "nobody")
-    return f"Answers of {who}: {', '.join(parts)}; {long}{''.join(f', {each}' for each in done)}."
+    return f"Answers of {who}: {', '.join(parts)}; {long}{''.join(done)}."
 
 
 def _token_line(notes: Mapping[str, Any]) -> str:
