@@ -19,6 +19,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 demo: $(VENV)/.core
 	$(BIN)/python cli.py baseline lead --submit
 	$(BIN)/python cli.py baseline textrank --submit
+	$(BIN)/python cli.py baseline prompt --recipe recipes/tiny-recorded.toml --submit
 	$(BIN)/python cli.py leaderboard
 
 test: $(VENV)/.dev

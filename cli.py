@@ -35,7 +35,7 @@ from harness.errors import HarnessError, InvalidSubmission, Problem, UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from baselines import Progress
+    from baselines import Job, Progress
     from harness.board import Board
     from harness.contest import Answer, Contest, Metric
     from harness.run import JSON
@@ -708,6 +708,8 @@ def _baseline_command(name: str) -> click.Command:
         run_options.insert(0, click.Option(
             ["--dry-run"], type=click.IntRange(1), is_flag=False, flag_value=2, metavar="[N]",
             help="Show the first N prompts (2), their tokens and the cost, and send nothing."))  # fmt: skip
+    if hasattr(module, "announce"):
+        run_options.insert(1, click.Option(["--yes"], is_flag=True, help="Do not ask before paying."))
     return click.Command(
         name,
         callback=lambda **options: _run_baseline(name, **options),
@@ -731,7 +733,7 @@ def _setting_options(config: Any) -> list[click.Parameter]:
                 [f"--{flag}/--no-{flag}" if is_switch else f"--{flag}", item.name],
                 type=None if is_switch else hints[item.name],
                 default=None,
-                help=f"{item.metadata['help']}  [default: {item.default}]",
+                help=item.metadata["help"] + (f"  [default: {item.default}]" if item.default != "" else ""),
             )
         )
     return options
@@ -748,6 +750,7 @@ def _run_baseline(
     contest_name: str | None,
     board_path: str | None,
     dry_run: int | None = None,
+    yes: bool = False,
     **options: Any,
 ) -> None:
     from datetime import datetime
@@ -775,26 +778,46 @@ def _run_baseline(
         _show_preview(load_baseline(name), config, chosen, dry_run)
         return
     output = output or default_output(find_home(Path.cwd()), name, datetime.now())
+    module = load_baseline(name)
+    if hasattr(module, "announce"):
+        _announce(module, config, chosen, yes=yes)
     with _progress(name) as progress:
-        run_baseline(name, config, chosen, output, progress)
+        run = run_baseline(name, config, chosen, output, progress)
     say(f"{len(chosen.test)} summaries written to {safe(str(output))}")
+    if hasattr(module, "closing_lines"):
+        for line in module.closing_lines(run.notes, bars=_can_draw_bars()):
+            say(line)
     if hand_in:
+        on_board = module.board_name(run.notes) if hasattr(module, "board_name") else name
         _hand_in(
-            output, chosen, board_path, team=team or name, message=message or plan.message,
+            output, chosen, board_path, team=team or on_board, message=message or plan.message,
             kind="team" if team else "baseline",
         )  # fmt: skip
     else:
         say(f"Next: {PROGRAM} submit {safe(str(output))}")
 
 
+def _announce(module: Any, config: Any, contest: Contest, *, yes: bool) -> None:
+    """Say what a run is going to send; ask, where it may cost money and somebody is there to answer."""
+    found = module.announce(config, _job_unseen(contest))
+    for line in found.lines:
+        say(line)
+    if found.asks and not yes and sys.stdin.isatty():
+        click.confirm("Go on?", abort=True, err=True)
+
+
 def _show_preview(module: Any, config: Any, contest: Contest, shown: int) -> None:
+    for line in module.preview_lines(module.preview(config, _job_unseen(contest)), shown):
+        result(line)
+
+
+def _job_unseen(contest: Contest) -> Job:
+    """A job that nobody watches."""
     from baselines import Job
 
-    job = Job(
+    return Job(
         contest.train, contest.test, contest.metric.preset, Path.cwd(), lambda done, total, note="", /: None
     )
-    for line in module.preview_lines(module.preview(config, job), shown):
-        result(line)
 
 
 @contextmanager
