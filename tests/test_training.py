@@ -38,7 +38,8 @@ def command(place: Path, output: str, **options: Any) -> list[str]:
     """``baseline lora`` in a process of its own, with a checkpoint after every step."""
     values = {
         "model": place / "model", "contest": place / "contests" / "rain",
-        "output": place / output / "preds.csv", "max-steps": 12, "dev-size": 4, "eval-steps": 4, "save-steps": 1, "max-new-tokens": 4,
+        "output": place / output / "preds.csv", "max-steps": 12, "dev-size": 4,
+        "eval-steps": 4, "save-steps": 1, "max-new-tokens": 4,
         "learning-rate": 0.05, "warmup-steps": 0, "per-device-train-batch-size": 2, **options,
     }  # fmt: skip
     words = [word for name, value in values.items() for word in (f"--{name}", str(value))]
