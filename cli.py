@@ -859,10 +859,12 @@ def _default_output(name: str, config: Any) -> Path:
 @contextmanager
 def _going_on_later(name: str) -> Iterator[None]:
     """After Ctrl-C: say what is saved, and the command that goes on."""
+    from harness.text import safe
+
     try:
         yield
     except Interrupted as stop:
-        _print_error(stop)
+        say(safe(stop.message), bold=True)
         say(f"Next: {_typed_again(name, {'resume': str(stop.folder)})}")
         raise click.exceptions.Exit(stop.exit_code) from None
 

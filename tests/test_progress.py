@@ -232,7 +232,7 @@ def test_ctrl_c_says_the_command_that_goes_on(home: Path) -> None:
         said = running.stderr.read().splitlines()
         watchdog.cancel()
     assert running.returncode == 130, said
-    assert any(line.startswith("Error: Stopped at step ") for line in said)
+    assert any(line.startswith("Stopped at step ") for line in said)
     assert said[-1].startswith(f"Next: {PROGRAM} baseline fake ")
     words = shlex.split(said[-1].replace(r"$'{text} it\'s\n요약:'", "TEMPLATE"))
     assert words[words.index("--template") + 1] == "TEMPLATE"
