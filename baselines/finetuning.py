@@ -159,21 +159,19 @@ class Finetuning:
                 hint="Give --dev-size, and a contest whose train.csv has summaries.",
             )
         decodings = [decoding_of(variant.config) for variant in chosen]
-        started = time.perf_counter()
         mine = self.world.share(range(len(dev.prompts)))
         with explained("decoding", "Lower --decode-batch-size, or try fewer ways at once."):
             written = generate_each(
                 self.model.reader(), [dev.prompts[number] for number in mine], decodings,
                 self.model.vocabulary.end, max(1, self.config.decode_batch_size // len(decodings)),
-                lambda done: self.job.progress(done, len(mine), "decoding dev"), self.model.vocabulary.decode,
+                lambda done: self.job.progress(done, len(mine), "decoding dev:"), self.model.vocabulary.decode,
                 mine,
             )  # fmt: skip
-        seconds = time.perf_counter() - started
         trials = []
         for variant, decoding, ids in zip(chosen, decodings, written, strict=True):
             texts = self.world.gather([self._text(each, decoding) for each in ids])
             characters = sum(map(len, texts)) / max(1, len(texts))
-            trials.append(Trial(variant, dev.rows(texts), seconds / len(chosen), characters))
+            trials.append(Trial(variant, dev.rows(texts), None, characters))
         self._leave_to_the_first()
         return trials
 
@@ -302,7 +300,7 @@ class Finetuning:
         shown = progress if self.world.is_first else (lambda *values: None)
         with explained("decoding", "Lower --decode-batch-size."):
             return self._decoded(
-                prompts, decoding_of(self.config), lambda done: shown(done, len(prompts), "decoding")
+                prompts, decoding_of(self.config), lambda done: shown(done, len(prompts), "decoding:")
             )
 
     def _decoded(

@@ -237,7 +237,7 @@ class Training:
         """Score the dev split, keep the best, write a checkpoint."""
         history = self.history
         if evaluate is not None:
-            report(history.step, len(self.steps), "scoring dev")
+            report(history.step, len(self.steps), "scoring dev:")
             score = evaluate()
             if score > history.best:
                 self.best = [weight.detach().clone() for weight in self.weights]
@@ -364,7 +364,7 @@ def heeding_interrupts() -> Iterator[list[int]]:
 
 def _note(values: Mapping[str, float], history: History) -> str:
     """The figures of a step in a line, the last and the best dev score at its end."""
-    note = f"loss {values['loss']:.3f}  lr {values['learning_rate']:.1e}"
+    note = f"training: loss {values['loss']:.3f}  lr {values['learning_rate']:.1e}"
     note += f"  {values['tokens_per_second']:,.0f} tokens/s"
     if history.dev:
         step, score = history.dev[-1]

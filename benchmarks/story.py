@@ -15,7 +15,7 @@ import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from harness.significance import compare, interval
 from harness.text import safe
 
 RECIPES = Path("recipes")
-SPLITS = ("public", "private")
+SPLITS: tuple[Literal["public", "private"], ...] = ("public", "private")
 
 
 class Step(NamedTuple):
@@ -61,7 +61,8 @@ def per_row(predictions: Sequence[Path], contest: Contest) -> NDArray[np.float64
     """The mean F1 of ROUGE-1, 2 and L of every test row, float64 [rows], averaged over runs."""
     cards = [score(path, contest) for path in predictions]
     runs = [np.concatenate([card.get("mean", split).per_row for split in SPLITS]) for card in cards]
-    return np.mean(runs, axis=0)
+    mean: NDArray[np.float64] = np.mean(runs, axis=0)
+    return mean
 
 
 def row(step: Step, scores: dict[str, NDArray[np.float64]], runs: list[float]) -> str:

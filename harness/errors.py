@@ -9,7 +9,7 @@
     ├── Refused                  4          the team: the contest's rules say no (limit, deadline, secret)
     ├── NotAuthorised            5          the team or the organiser: show who you are
     ├── ServiceUnavailable       6          anybody: try again later
-    └── Interrupted              130        whoever pressed Ctrl-C: go on later, nothing is lost
+    └── Interrupted              130        the caller: type the command that goes on
 
 A ``HarnessError`` is caught in one place (the click group of ``cli.py``) and printed as one message.
 Anything else is a bug, keeps its traceback and exits with 1.
@@ -112,7 +112,10 @@ class ServiceUnavailable(HarnessError):
 
 
 class Interrupted(HarnessError):
-    """A long run was asked to stop, and has written what it needs to go on: ``folder`` holds it."""
+    """A run that Ctrl-C has stopped, with everything saved; ``folder`` is where it can be gone on from.
+
+    The exit code is the shells' own for it: 128 and the number of the signal, SIGINT.
+    """
 
     exit_code: ClassVar[int] = 130
 

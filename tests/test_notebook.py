@@ -21,7 +21,7 @@ def test_the_notebook_trains_hands_in_and_shows_the_board(
     """Every cell runs; the team is on the board, and the frame has its row."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("COLUMNS", "200")
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    notebook = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
     parameters = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
     parameters.source = re.sub(r"STEPS = 0", "STEPS = 2", parameters.source)
     parameters.source = parameters.source.replace('"leaderboard.db"', f'"{tmp_path / "board.db"}"')
