@@ -842,7 +842,8 @@ def _run_baseline(
             kind="team" if team else "baseline",
         )  # fmt: skip
     else:
-        say(f"Next: {PROGRAM} submit {command_line([str(output)])}")
+        where = ["--contest", contest_name] if contest_name else []
+        say(f"Next: {PROGRAM} submit {command_line([str(output), *where])}")
 
 
 def _messages(run: Run) -> list[str]:

@@ -143,3 +143,55 @@ def test_processes_share_a_step() -> None:
     one = steps_of([5] * 10, settings(max_steps=0, per_device_train_batch_size=4))
     two = steps_of([5] * 10, settings(max_steps=0, per_device_train_batch_size=2), processes=2)
     assert [flat([step]) for step in one] == [flat([step]) for step in two]
+
+
+@pytest.mark.slow
+def test_an_exhausted_memory_says_what_to_lower(place: Path) -> None:
+    """A process that may have 3 GB, and batches of all examples at 400 tokens and 4,000 words more than fit."""
+    words = command(place, "poor", **{"per-device-train-batch-size": 32})
+    script = (
+        "import resource, runpy, sys\n"
+        "import torch, baselines.finetuning, baselines.packed_model\n"
+        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 60_000_000, resource.RLIM_INFINITY))\n"
+        f"sys.argv = {words[1:]!r}\n"
+        "runpy.run_path('cli.py', run_name='__main__')\n"
+    )
+    done = finished([sys.executable, "-c", script])
+    assert done.returncode == 2, done.stderr[-2000:]
+    assert "There is no memory left" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"learning-rate": 1e30}, "The loss is not a number any more"),
+        ({"template": "요약:"}, "must hold {text} once"),
+        ({"model": "/nowhere/model"}, "There is no model"),
+    ],
+)
+def test_what_goes_wrong_is_one_message(place: Path, options: dict[str, Any], message: str) -> None:
+    """A loss that overflows, a template without its place, a model that is not there: no traceback."""
+    done = finished(command(place, "wrong", **options))
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_trains_with_adapters_in_full(place: Path, precision: str) -> None:
+    """The base is halved, the adapter is not; the losses are near those of fp32."""
+    from safetensors.torch import load_file
+
+    losses = []
+    for name in ("fp32", precision):
+        done = finished(command(place, f"in-{name}", precision=name, **{"max-steps": 4}))
+        assert done.returncode == 0, done.stderr
+        card = json.loads((place / f"in-{name}" / "preds.run.json").read_text("utf-8"))
+        losses.append(card["notes"]["loss"])
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
+    state = load_file(place / f"in-{precision}" / "adapter" / "adapter_model.safetensors")
+    assert {str(value.dtype) for value in state.values()} == {"torch.float32"}
