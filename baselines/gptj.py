@@ -23,7 +23,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 if TYPE_CHECKING:
-    from baselines.gptj_rows import GPTJRows
+    from baselines.gptj_rows import GPTJRows, Products
 
 MODULES = ("q_proj", "k_proj", "v_proj", "out_proj", "fc_in", "fc_out")
 """The linear layers of a block, any of which an adapter may change."""
@@ -157,6 +157,7 @@ class GPTJ:
     head: Tensor  # [V, d]
     head_bias: Tensor  # [V]
     _rotations: dict[torch.device, Tensor] = field(default_factory=dict, repr=False)
+    _products: Products | None = field(default=None, repr=False)
 
     @classmethod
     def from_state(cls, shape: Shape, state: Mapping[str, Tensor]) -> GPTJ:
@@ -224,10 +225,12 @@ class GPTJ:
         return self.shape.n_positions
 
     def rows(self, prompts: Sequence[Sequence[int]], room: int) -> GPTJRows:
-        """As ``baselines.adapted.Reader``."""
-        from baselines.gptj_rows import GPTJRows
+        """As ``baselines.adapted.Reader``. The weights must not change between calls."""
+        from baselines.gptj_rows import GPTJRows, Products
 
-        return GPTJRows(self, prompts, room)
+        if self._products is None:
+            self._products = Products(self)
+        return GPTJRows(self, self._products, prompts, room)
 
     # --- rotary positions ---
 
@@ -309,12 +312,14 @@ class GPTJ:
         self, qkv: Tensor, turn: Tensor, batch: Packed, keep: list[tuple[Tensor, Tensor]] | None
     ) -> Tensor:
         """[T, d]: every token attending to its own document, up to itself; ``qkv`` [T, 3d] is used up."""
-        if keep is None and qkv.device.type == "cpu":
+        d = self.shape.n_embd
+        if qkv.device.type == "cpu" and (keep is None or qkv.dtype == torch.float32):
             attended: Tensor = PackedAttention.apply(
                 qkv, turn, self.shape.n_head, self.shape.rotary_dim, batch.lengths
             )
+            if keep is not None:  # turned in place
+                keep.append((self._heads(qkv[:, d : 2 * d]), self._heads(qkv[:, 2 * d :])))
             return attended
-        d = self.shape.n_embd
         qk = self.rotate(self._heads(qkv[:, : 2 * d]), turn)
         q, k = qk.chunk(2, dim=1)  # each [T, heads, head size]
         v = self._heads(qkv[:, 2 * d :])
