@@ -305,10 +305,10 @@ class GPTJ:
         else:  # below the first adapter: apart, so that the inner layer has no gradient at all
             (qkv,) = self._linear(layer, 0, normed, adapter, dropout, _QKV)
             (inner,) = self._linear(layer, 0, normed, adapter, dropout, _FC_IN)
-        attended = self._attention(qkv, turn, batch, keep)
+        attended = self.attention(qkv, turn, batch, keep)
         return x + self._written(layer, attended, inner, adapter, dropout)
 
-    def _attention(
+    def attention(
         self, qkv: Tensor, turn: Tensor, batch: Packed, keep: list[tuple[Tensor, Tensor]] | None
     ) -> Tensor:
         """[T, d]: every token attending to its own document, up to itself; ``qkv`` [T, 3d] is used up."""
@@ -546,18 +546,20 @@ class SigmoidGELU(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor) -> Tensor:
         """``x sigmoid(x (STEP + CUBE x²))``."""
         kind = SigmoidGELU
-        out = torch.empty_like(x)
-        slope = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-        step, flat, into = x.new_tensor(kind.STEP), x.view(-1), out.view(-1)
-        for at in range(0, len(flat), kind.PIECE):
-            piece, target = flat[at : at + kind.PIECE], into[at : at + kind.PIECE]
+        out = torch.empty(x.shape)
+        slope = torch.empty(x.shape) if ctx.needs_input_grad[0] else None
+        step, width = x.new_tensor(kind.STEP), x.shape[-1]
+        rows, into = x.reshape(-1, width), out.view(-1, width)
+        count = max(1, kind.PIECE // width)
+        for at in range(0, len(rows), count):
+            piece, target = rows[at : at + count], into[at : at + count]
             rate = torch.addcmul(step, piece, piece, value=kind.CUBE)
             share = torch.mul(rate, piece).sigmoid_()
             torch.mul(piece, share, out=target)
             if slope is not None:
                 rate.mul_(3.0).sub_(2 * kind.STEP)  # the derivative of x (STEP + CUBE x²)
                 rest = torch.addcmul(target, target, share, value=-1.0)
-                torch.addcmul(share, rest, rate, out=slope.view(-1)[at : at + kind.PIECE])
+                torch.addcmul(share, rest, rate, out=slope.view(-1, width)[at : at + count])
         if slope is not None:
             ctx.save_for_backward(slope)
         return out
