@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from baselines.adapted import Settings
 from baselines.gptj import GPTJ, Adapter, Dropout, Packed, pack
@@ -48,7 +47,7 @@ class PackedModel:
         """As ``AdaptedModel``."""
         batch, wanted = batch_of(examples, self.device)
         hidden = self.model.hidden(batch, self.adapter, Dropout(self.dropout, seed), self.checkpointing)
-        return functional.cross_entropy(self.model.logits(hidden).float(), wanted, reduction="sum")
+        return self.model.cross_entropy_sum(hidden, wanted)
 
     def reader(self) -> GPTJ:
         """The model with the updates added to its weights."""
