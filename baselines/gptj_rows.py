@@ -15,7 +15,6 @@ from torch.nn import functional
 
 from baselines.gptj import GPTJ, Packed, gelu, pack
 
-
 Product = Callable[[Tensor], Tensor]
 """A frozen linear layer, [..., out] from [..., in]."""
 

@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 NO_ADAPTER = "none"
 """The value of ``adapter`` that stands for the base model alone."""
 
+LEFT_TO_THE_MODEL = {"r": 0, "learning_rate": 0.0, "target_modules": "auto"}
+"""Values that stand for the model's own; the run card has what they became."""
+EMBEDDED = {"r": 16, "learning_rate": 4e-3, "target_modules": "all-linear"}
+"""What suits the embedded model: small models learn faster, and with more of themselves."""
+USUAL = {"r": 8, "learning_rate": 2e-4, "target_modules": "auto"}
+"""The contest author's, for billions of parameters; ``auto`` is then peft's choice."""
+
 
 @dataclass(frozen=True)
 class Config:
@@ -43,15 +50,17 @@ class Config:
     template: str = setting(DEFAULT_TEMPLATE, "Prompt, with {text} where the document goes.")
     chat_template: bool = setting(False, "Ask in the model's chat template, --template being the question.")
     max_input_tokens: int = setting(1024, "Cut documents so that the prompt has at most so many tokens.")
-    r: int = setting(8, "Rank of the update.")
+    r: int = setting(0, "Rank of the update; 0: 16 for tiny, 8 for others.")
     lora_alpha: float = setting(32.0, "The update is scaled by lora_alpha / r.")
-    lora_dropout: float = setting(0.1, "Dropout of the update's input.")
-    target_modules: str = setting("auto", "Layers to adapt, with commas; auto: peft's choice; all-linear: all.")
+    lora_dropout: float = setting(0.0, "Dropout of the update's input.")
+    target_modules: str = setting(
+        "auto", "Layers to adapt, with commas; all-linear; auto: all of tiny, peft's choice."
+    )
     use_rslora: bool = setting(False, "Scale by lora_alpha / sqrt(r) instead.")
     use_dora: bool = setting(False, "Learn the weights' sizes apart from their directions (through peft).")
     init_lora_weights: str = setting("true", "Start of A and B: true, or gaussian, pissa, olora, ... (peft's).")
     optimizer: str = setting("AdamW", "Adam or AdamW.")
-    learning_rate: float = setting(3e-3, "Peak learning rate; 2e-4 is usual for billions of parameters.")
+    learning_rate: float = setting(0.0, "Peak learning rate; 0: 4e-3 for tiny, 2e-4 for others.")
     weight_decay: float = setting(0.01, "Weight decay.")
     adam_beta1: float = setting(0.9, "Adam's first beta.")
     adam_beta2: float = setting(0.999, "Adam's second beta.")
@@ -61,7 +70,7 @@ class Config:
     num_cycles: int = setting(1, "Cycles of cosine_with_restarts.")
     t_0: int = setting(202, "First cycle of cosine_annealing_warm_restarts, in steps.")
     t_mult: int = setting(2, "Each of its cycles is so many times longer.")
-    num_train_epochs: float = setting(3.0, "Times the training data is seen; may be a part.")
+    num_train_epochs: float = setting(1.0, "Times the training data is seen; may be a part.")
     max_steps: int = setting(0, "Stop after so many steps; 0 goes by epochs.")
     per_device_train_batch_size: int = setting(8, "Examples in a batch.")
     train_batch_tokens: int = setting(0, "Fill batches up to so many tokens instead; 0 counts examples.")
@@ -91,7 +100,10 @@ class Config:
     report_to: str = setting("", "Send figures to tensorboard, mlflow, wandb or trackio too.", recipe=False)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be used, all of it at once."""
+        """Fill in what is left to the model, and refuse what cannot be used, all of it at once."""
+        for name, unset in LEFT_TO_THE_MODEL.items():
+            if getattr(self, name) == unset:
+                object.__setattr__(self, name, (EMBEDDED if self.model == "tiny" else USUAL)[name])
         faults = list(_faults(self))
         if faults:
             raise UsageError(f"The settings cannot be used: {'; '.join(faults)}.")

@@ -232,7 +232,7 @@ def rows_of(examples: Iterable[LabelledPrompt]) -> list[dict[str, list[int]]]:
 
 
 def run_trainer(task: Task, examples: Sequence[LabelledPrompt]) -> Measured:
-    """transformers' Trainer with peft; every batch is padded to its longest."""
+    """Transformers' Trainer with peft; every batch is padded to its longest."""
     from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
 
     device = torch.device(task.device)

@@ -343,7 +343,7 @@ def test_the_embedded_model_is_small_and_reads_any_text() -> None:
     ("changes", "message"),
     [
         ({"optimizer": "SGD"}, "Adam, AdamW"),
-        ({"r": 0, "top_p": 1.5}, "r must be above 0; top_p must be at most 1"),
+        ({"r": -1, "top_p": 1.5}, "r must be above 0; top_p must be at most 1"),
         ({"num_beams": 4, "do_sample": True}, "num_beams 1"),
         ({"lora_dropout": 1.0}, "below 1"),
         ({"seed": -1}, "seed must not be negative"),
@@ -389,3 +389,12 @@ def test_empty_and_endless_documents_are_summarised_all_the_same(tmp_path: Path)
     assert outcome.notes["truncated_test_documents"] == 1
     again = lora.Config(adapter=str(tmp_path / "adapter"), max_new_tokens=4)
     assert lora.run(again, Job(train, test, "mecab", tmp_path, quiet)).summaries == outcome.summaries
+
+
+def test_what_is_left_to_the_model_stands_in_the_settings() -> None:
+    """The embedded model learns faster than large ones; what a person sets is kept."""
+    small, large = lora.Config(), lora.Config(model="kogpt")
+    assert (small.r, small.learning_rate, small.target_modules) == (16, 4e-3, "all-linear")
+    assert (large.r, large.learning_rate, large.target_modules) == (8, 2e-4, "auto")
+    assert lora.Config(r=4, learning_rate=1e-3).r == 4
+    assert lora.Config(learning_rate=1e-3).learning_rate == 1e-3
