@@ -8,6 +8,7 @@ look at the same prompt, and only the tokens written so far are a row's own.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -22,32 +23,35 @@ Product = Callable[[Tensor], Tensor]
 class Products:
     """The linear layers of a model as decoding calls them: a few rows at a time, thousands of times.
 
-    Query, key, value and the inner layer read the same input and are one product. On a CPU, weights are laid
-    out once as oneDNN's kernel reads them; left as they are, a product of 16 rows spends more time on laying
-    them out than on multiplying.
+    Query, key, value and the inner layer read the same input and are one product.
     """
 
-    ROWS = 64
-    """Rows that the layout is made for; it serves any other number."""
-
     def __init__(self, model: GPTJ) -> None:
-        self.read, self.attended, self.inner = [], [], []
+        self.read: list[Product] = []
+        self.attended: list[Product] = []
+        self.inner: list[Product] = []
         for block in model.blocks:
             bias = torch.cat([block.fc_in_bias.new_zeros(len(block.qkv)), block.fc_in_bias])
-            self.read.append(self._product(torch.cat([block.qkv, block.fc_in]), bias))
-            self.attended.append(self._product(block.out_proj, None))
-            self.inner.append(self._product(block.fc_out, block.fc_out_bias))
-        self.keys_and_values = self._product(model.blocks[-1].qkv[model.shape.n_embd :], None)
-        self.head = self._product(model.head, model.head_bias)
+            self.read.append(partial(functional.linear, weight=torch.cat([block.qkv, block.fc_in]), bias=bias))
+            self.attended.append(partial(functional.linear, weight=block.out_proj))
+            self.inner.append(partial(functional.linear, weight=block.fc_out, bias=block.fc_out_bias))
+        self.keys_and_values: Product = partial(
+            functional.linear, weight=model.blocks[-1].qkv[model.shape.n_embd :]
+        )
+        self.head = product_of_few_rows(model.head, model.head_bias)
 
-    def _product(self, weight: Tensor, bias: Tensor | None) -> Product:
-        weight, bias = weight.detach(), None if bias is None else bias.detach()
-        plain = weight.dtype == torch.float32 and weight.device.type == "cpu"
-        if not (plain and torch.backends.mkldnn.is_available()):
-            return lambda x: functional.linear(x, weight, bias)
-        laid_out = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), self.ROWS)
-        product = torch.ops.mkldnn._linear_pointwise
-        return lambda x: product(x, laid_out, bias, "none", [], "")
+
+def product_of_few_rows(weight: Tensor, bias: Tensor) -> Product:
+    """The linear layer of ``weight`` [out, in], whose output is far wider than its input has rows.
+
+    On a CPU, the weight is laid out once as oneDNN's kernel reads it: left as it is, a product of 16 rows by
+    50,000 columns spends as long on laying it out, each time, as on multiplying.
+    """
+    if weight.dtype != torch.float32 or weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return partial(functional.linear, weight=weight, bias=bias)
+    laid_out = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), 64)
+    product = torch.ops.mkldnn._linear_pointwise
+    return lambda x: product(x, laid_out, bias, "none", [], "")
 
 
 class GPTJRows:
@@ -101,7 +105,7 @@ class GPTJRows:
         return functional.layer_norm(x, (shape.n_embd,), block.norm, block.norm_bias, shape.layer_norm_epsilon)
 
     def _into(self, layer: int, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What a block makes of ``x`` [..., d] first: queries, keys and values [..., 3d], and its inner layer."""
+        """Queries, keys and values [..., 3d], and the inner layer, of a block that reads ``x`` [..., d]."""
         shape = self.model.shape
         qkv, inner = self.products.read[layer](self._norm(layer, x)).split(
             [3 * shape.n_embd, shape.n_inner], dim=-1

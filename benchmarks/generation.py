@@ -18,6 +18,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ class Taken:
 
 
 def ours(model: GPTJ, contender: Contender) -> Written:
-    """This project's decoding: all ways at once."""
+    """Our decoding: all ways at once."""
     return generate_each(model, contender.prompts, contender.decodings, measuring.END, contender.batch)
 
 
@@ -94,11 +95,9 @@ def theirs(model: Any, contender: Contender) -> Written:
             chosen = [contender.prompts[place] for place in places]
             longest = max(map(len, chosen))
             ids = torch.tensor([[PAD] * (longest - len(each)) + each for each in chosen], device=device)
-            seen = torch.tensor(
-                [[0] * (longest - len(each)) + [1] * len(each) for each in chosen], device=device
-            )
+            seen = (torch.arange(longest) >= torch.tensor([[longest - len(each)] for each in chosen])).long()
             out = model.generate(
-                input_ids=ids, attention_mask=seen, max_new_tokens=decoding.max_new_tokens,
+                input_ids=ids, attention_mask=seen.to(device), max_new_tokens=decoding.max_new_tokens,
                 num_beams=decoding.num_beams, length_penalty=decoding.length_penalty,
                 do_sample=decoding.do_sample, temperature=decoding.temperature, top_k=decoding.top_k,
                 top_p=decoding.top_p, eos_token_id=measuring.END, pad_token_id=PAD,
@@ -157,13 +156,12 @@ def contenders_for(prompts: list[list[int]], batch: int) -> list[Contender]:
     """What is run; where a peer would take minutes, it decodes a part of the prompts, evenly spread."""
     few, some = prompts[:: max(1, len(prompts) // 8)], prompts[: len(prompts) // 2]
     greedy, beams, sweep = "matbogi, greedy", "matbogi, 4 beams", "matbogi, sweep of 8"
-    third = max(1, batch // 2)
     return [
         Contender(greedy, prompts, (GREEDY,), batch),
         Contender("generate, one by one", few, (GREEDY,), 1, greedy, is_sorted=False),
         Contender("generate, batches of 16", prompts, (GREEDY,), THEIR_BATCH, greedy, is_sorted=False),
         Contender("generate, batches of 16, sorted", prompts, (GREEDY,), THEIR_BATCH, greedy),
-        Contender(beams, some, (BEAMS,), third),
+        Contender(beams, some, (BEAMS,), max(1, batch // 2)),
         Contender("generate, 4 beams, batches of 16", some, (BEAMS,), THEIR_BATCH, beams, is_sorted=False),
         Contender(sweep, some, SWEEP, max(1, batch // 4)),
         Contender("generate, 8 runs in batches of 16", some, SWEEP, THEIR_BATCH, sweep, is_sorted=False),
@@ -178,15 +176,8 @@ def report(
     kind: torch.dtype,
 ) -> None:
     """Print the table: medians over rounds, and ratios taken within each round."""
-    head = (
-        "contender",
-        "outputs/s",
-        "new tokens/s",
-        "memory rate",
-        "ours is faster by",
-        "by round",
-        "by processor",
-    )
+    head = ("contender", "outputs/s", "new tokens/s", "memory rate", "ours is faster by", "by round",
+            "by processor time")  # fmt: skip
     lines: list[Sequence[str]] = [head]
     rate = measuring.memory_rate(device)
     for each in contenders:
@@ -194,8 +185,8 @@ def report(
         seconds = statistics.median(found.clock)
         tokens = sum(len(output) for outputs in found.written for output in outputs)
         share = read_bytes(shape, each, found.written, kind.itemsize) / seconds / rate
-        line = [each.name, f"{len(each.prompts) * len(each.decodings) / seconds:.1f}", f"{tokens / seconds:,.0f}",
-                f"{share:.0%}"]  # fmt: skip
+        outputs = len(each.prompts) * len(each.decodings) / seconds
+        line = [each.name, f"{outputs:.1f}", f"{tokens / seconds:,.0f}", f"{share:.0%}"]
         if not each.peer_of:
             lines.append((*line, "", "", ""))
             continue
@@ -243,17 +234,9 @@ def main() -> None:
             if number == 0:  # once for nothing, with two prompts: kernels are chosen, weights laid out
                 first = Contender(each.name, each.prompts[:2], each.decodings[:1], 2)
                 theirs(their_model, first) if each.peer_of else ours(our_model, first)
-            run = (
-                (lambda one=each: theirs(their_model, one))
-                if each.peer_of
-                else (lambda one=each: ours(our_model, one))
-            )
-            measured(run, device, taken[each.name])
-            print(
-                f"round {number + 1}: {each.name} {taken[each.name].clock[-1]:.1f} s",
-                file=sys.stderr,
-                flush=True,
-            )
+            run = partial(theirs, their_model) if each.peer_of else partial(ours, our_model)
+            measured(partial(run, each), device, taken[each.name])
+            print(f"round {number + 1}: {each.name} {taken[each.name].clock[-1]:.1f} s", file=sys.stderr)
     report(shape, contenders, taken, device, kind)
     print("\n".join(equal_shares(contenders, taken)))
 

@@ -73,10 +73,7 @@ def weights(size: str, device: torch.device, dtype: torch.dtype) -> dict[str, Te
     d, inner = shape.n_embd, shape.n_inner
     sizes = {"attn.q_proj": (d, d), "attn.k_proj": (d, d), "attn.v_proj": (d, d), "attn.out_proj": (d, d),
              "mlp.fc_in": (inner, d), "mlp.fc_out": (d, inner)}  # fmt: skip
-    state = {
-        "transformer.wte.weight": normal(shape.vocab_size, d),
-        "lm_head.weight": normal(shape.vocab_size, d),
-    }
+    state = {name: normal(shape.vocab_size, d) for name in ("transformer.wte.weight", "lm_head.weight")}
     norms = [f"transformer.h.{layer}.ln_1" for layer in range(shape.n_layer)] + ["transformer.ln_f"]
     for layer in range(shape.n_layer):
         state |= {f"transformer.h.{layer}.{name}.weight": normal(*size) for name, size in sizes.items()}
@@ -219,7 +216,6 @@ def _processor() -> str:
 def table(rows: Sequence[Sequence[str]]) -> str:
     """``rows``, the first being the head, as a table in Markdown."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in rows
-    ]
+    padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
+    lines = ["| " + " | ".join(row) + " |" for row in padded]
     return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])

@@ -134,7 +134,7 @@ def our_adapted(task: Task) -> Any:
 
 
 def run_ours(task: Task, examples: Sequence[LabelledPrompt]) -> Measured:
-    """This project's loop, as the LoRA baseline runs it, over ``batches``."""
+    """Our loop, as the LoRA baseline runs it, over ``batches``."""
     from baselines.training import Settings, Training
 
     device = torch.device(task.device)
@@ -160,7 +160,7 @@ def run_ours(task: Task, examples: Sequence[LabelledPrompt]) -> Measured:
     return found
 
 
-def our_losses(task: Task, examples: Sequence[LabelledPrompt], chosen: Sequence[Sequence[int]]) -> list[float]:
+def our_losses(task: Task, examples: Sequence[LabelledPrompt], chosen: list[list[int]]) -> list[float]:
     """The mean loss of a token of each of ``chosen``, before anything is learnt."""
     model, found = our_adapted(task), []
     with torch.no_grad():
@@ -332,19 +332,15 @@ def compare_losses(task: Task, packs: str | None) -> None:
         theirs = started(replace(plain, contender=next(iter(TRAINERS)), order=kind))
         ours = started(replace(plain, contender=OURS, order=kind))
         farthest = max(abs(a - b) for a, b in zip(ours.losses, theirs.losses, strict=True))
+        fell = f"{theirs.losses[0]:.4f} to {theirs.losses[-1]:.4f}"
         print(
-            f"losses of 12 steps, Trainer's batches ({kind}): {theirs.losses[0]:.4f} to {theirs.losses[-1]:.4f},"
-            f" ours differ by at most {farthest:.1e}",
-            flush=True,
+            f"losses of 12 steps, Trainer ({kind}): {fell}; ours differ by at most {farthest:.1e}", flush=True
         )
     if packs is not None:
         theirs = started(replace(plain, contender=packs, steps=6, learning_rate=0.0))
         ours_now = our_losses(plain, measuring.labelled_prompts(needed(6)), theirs.examples)
         farthest = max(abs(a - b) for a, b in zip(ours_now, theirs.losses, strict=True))
-        print(
-            f"losses of 6 steps of TRL's packs, before learning: ours differ by at most {farthest:.1e}",
-            flush=True,
-        )
+        print(f"losses of 6 steps of TRL's packs, before learning: ours differ by at most {farthest:.1e}")
 
 
 def report(task: Task, contenders: Sequence[str], rounds: Sequence[dict[str, Measured]]) -> None:
@@ -367,25 +363,22 @@ def report(task: Task, contenders: Sequence[str], rounds: Sequence[dict[str, Mea
     for name in contenders:
         seconds, peak = middle(name, lambda each: each.seconds), middle(name, lambda each: each.peak)
         tokens = sum(len(example.ids) for example in timed[name])
-        line = [name, f"{len(timed[name]) / seconds:.1f}", f"{tokens / seconds:,.0f}",
-                f"{measuring.training_work(shape, timed[name]) / seconds / share:.0%}", f"{peak:,.0f}"]  # fmt: skip
+        used = measuring.training_work(shape, timed[name]) / seconds / share
+        line = [
+            name,
+            f"{len(timed[name]) / seconds:.1f}",
+            f"{tokens / seconds:,.0f}",
+            f"{used:.0%}",
+            f"{peak:,.0f}",
+        ]
         line[0] += " (checkpointing)" if rounds[0][name].checkpointing else ""
         if name == OURS:
             lines.append((*line, "", "", ""))
             continue
-        clock, processor = (
-            ratios(name, lambda each: each.seconds),
-            ratios(name, lambda each: each.processor_seconds),
-        )
-        ours = middle(OURS, lambda each: each.peak)
-        lines.append(
-            (
-                *line,
-                f"{statistics.median(clock):.2f}",
-                f"{statistics.median(processor):.2f}",
-                f"{ours / peak:.0%}",
-            )
-        )
+        clock = statistics.median(ratios(name, lambda each: each.seconds))
+        processor = statistics.median(ratios(name, lambda each: each.processor_seconds))
+        needs = middle(OURS, lambda each: each.peak) / peak
+        lines.append((*line, f"{clock:.2f}", f"{processor:.2f}", f"{needs:.0%}"))
     print(measuring.table(lines))
     print(f"matrix rate measured: {share / 1e9:,.0f} GFLOP/s; the share counts needed operations only")
     for kind, names in (("Trainer", list(TRAINERS)), ("SFTTrainer", list(PACKS))):
@@ -405,6 +398,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu or cuda.")
     parser.add_argument("--model-size", default="20m", choices=measuring.SIZES)
     parser.add_argument("--precision", default="", choices=["", "fp32", "bf16"], help="Default: by device.")
+    parser.add_argument("--only", default="", help="Only peers with this in their name.")
     parser.add_argument("--skip-losses", action="store_true", help="Do not compare losses first.")
     parser.add_argument("--task", default="", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -419,12 +413,11 @@ def main() -> None:
         print("trl is not installed, so its rows are left out: pip install -e '.[benchmarks]'")
         packs = []
     print(measuring.machine(torch.device(options.device)))
-    print(
-        f"model {options.model_size}: {measuring.shape_of(options.model_size)}; {precision}; {BATCH} examples a step"
-    )
+    shape = measuring.shape_of(options.model_size)
+    print(f"model {options.model_size}: {shape}; {precision}; {BATCH} examples a step")
     if not options.skip_losses:
         compare_losses(task, packs[0] if packs else None)
-    contenders = [OURS, *TRAINERS, *packs]
+    contenders = [OURS, *(name for name in (*TRAINERS, *packs) if options.only in name)]
     rounds = []
     for number in range(1 if options.quick else options.rounds):
         found = {}
