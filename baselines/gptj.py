@@ -604,7 +604,8 @@ class SummedCrossEntropy(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             ctx.save_for_backward(pull.div_(total).sub_(of_wanted))
             ctx.kind = hidden.dtype
-        return (best.squeeze(1) + total.squeeze(1).log() - said).sum()
+        summed: Tensor = (best.squeeze(1) + total.squeeze(1).log() - said).sum()
+        return summed
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
