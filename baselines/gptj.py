@@ -568,7 +568,8 @@ class SigmoidGELU(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         """The gradient of ``x``."""
         (slope,) = ctx.saved_tensors
-        return gradient * slope
+        of_x: Tensor = gradient * slope
+        return of_x
 
 
 class SummedCrossEntropy(torch.autograd.Function):
