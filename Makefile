@@ -1,4 +1,5 @@
-# make demo    set up, run the floors on the sample contest, submit them, show the board
+# make demo    set up, run the floors and a fine-tuned model on the sample contest, show the board
+# make story   run the contest's story again, one change at a time, and print its table (half an hour)
 # make test    set up for development and run every test
 # make check   lint, types, import rules
 # make clean   remove the environment and what the demo made
@@ -14,12 +15,19 @@ BIN := $(VENV)/bin
 endif
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-fast check format contest clean
+.PHONY: demo story test test-fast check format contest clean
 
 demo: $(VENV)/.core
 	$(BIN)/python cli.py baseline lead --submit
 	$(BIN)/python cli.py baseline textrank --submit
+	$(BIN)/python cli.py baseline prompt --recipe recipes/tiny-recorded.toml --submit
+	@echo "Next, torch (the largest part of the set-up), and three minutes of fine-tuning."
+	@$(MAKE) --no-print-directory $(VENV)/.lora
+	$(BIN)/python cli.py baseline lora --submit
 	$(BIN)/python cli.py leaderboard
+
+story: $(VENV)/.lora
+	PYTHONPATH=. $(BIN)/python benchmarks/story.py
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto
@@ -52,10 +60,15 @@ $(VENV)/.core: $(VENV)/.made pyproject.toml constraints.txt
 	@echo "Environment $(VENV) ready."
 	@touch $@
 
+$(VENV)/.lora: $(VENV)/.core
+	$(PIP) install --quiet --constraint constraints.txt torch
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[lora]'
+	@touch $@
+
 $(VENV)/.dev: $(VENV)/.made pyproject.toml constraints.txt
 	$(PIP) install --quiet --constraint constraints.txt torch
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
-	@touch $@ $(VENV)/.core
+	@touch $(VENV)/.core $(VENV)/.lora $@
 
 clean:
 	rm -f contests/*/private/tokens.sqlite3*

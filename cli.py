@@ -2,7 +2,7 @@
 
 ``python cli.py --help`` shows the commands. Results go to standard output, messages to standard error.
 Exit codes: 0 done, 1 a bug (with its traceback), 2 usage, 3 invalid submission, 4 refused by the rules,
-5 not authorised, 6 a service could not be reached.
+5 not authorised, 6 a service could not be reached, 130 interrupted with Ctrl-C.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ if sys.version_info < (3, 11):  # noqa: UP036 - the very point is to run on olde
 import io
 import json
 import os
+import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -30,15 +31,19 @@ except ModuleNotFoundError:
         "or let make build an environment: make demo"
     )
 
-from harness.errors import HarnessError, InvalidSubmission, Problem, UsageError
+from click.core import ParameterSource
+
+from harness.errors import HarnessError, Interrupted, InvalidSubmission, Problem, UsageError
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, ConsoleOptions, RenderResult
 
-    from baselines import Progress
+    from baselines import Job, Progress
+    from baselines.sweep import Sweep
     from harness.board import Board
     from harness.contest import Answer, Contest, Metric
-    from harness.run import JSON
+    from harness.pace import Stages
+    from harness.run import JSON, Run
     from harness.tables import Grid
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -46,6 +51,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 PROGRAM = "matbogi" if Path(sys.argv[0]).stem == "matbogi" else "python cli.py"
 SECONDS_BETWEEN_LINES = 30
 """How often a long run speaks where there is no terminal to draw a bar on."""
+WIDEST_BAR, NARROWEST_BAR = 40, 12  # cells
 EXIT_INVALID = InvalidSubmission.exit_code
 
 
@@ -708,12 +714,50 @@ def _baseline_command(name: str) -> click.Command:
         run_options.insert(0, click.Option(
             ["--dry-run"], type=click.IntRange(1), is_flag=False, flag_value=2, metavar="[N]",
             help="Show the first N prompts (2), their tokens and the cost, and send nothing."))  # fmt: skip
-    return click.Command(
+    if hasattr(module, "announce"):
+        run_options.insert(1, click.Option(["--yes"], is_flag=True, help="Do not ask before paying."))
+    if hasattr(module, "sweep"):
+        run_options.append(click.Option(
+            ["--format", "form"], type=click.Choice(["table", "markdown", "csv", "json"]),
+            help="With --grid: how to print.  [default: table]"))  # fmt: skip
+    return BaselineCommand(
         name,
         callback=lambda **options: _run_baseline(name, **options),
         params=[*_setting_options(module.Config), *run_options],
         help=module.__doc__,
     )
+
+
+class WordsOption(click.Option):
+    """An option whose value is several NAME=VALUES, typed one after another without quotation marks."""
+
+
+class BaselineCommand(click.Command):
+    """A command whose ``WordsOption``s take the NAME=VALUES that follow them."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Fold the words of each such option into one value, then parse as usual."""
+        flags = {flag for option in self.params if isinstance(option, WordsOption) for flag in option.opts}
+        return super().parse_args(ctx, _fold_words(args, flags))
+
+
+def _fold_words(arguments: Sequence[str], flags: Collection[str]) -> list[str]:
+    """``--grid a=1,2 b=3 --grid c=4 …`` as ``--grid "a=1,2 b=3 c=4" …`` for each of ``flags``."""
+    rest, others, folded = list(arguments), list[str](), dict[str, list[str]]()
+    while rest:
+        word = rest.pop(0)
+        flag, equals, value = word.partition("=")
+        if word == "--":
+            others += [word, *rest]
+            break
+        if flag not in flags or not (equals or rest):
+            others.append(word)
+            continue
+        words = folded.setdefault(flag, [])
+        words.append(value if equals else rest.pop(0))
+        while rest and re.match(r"[A-Za-z][\w-]*=", rest[0]):
+            words.append(rest.pop(0))
+    return [*(part for flag, words in folded.items() for part in (flag, " ".join(words))), *others]
 
 
 def _setting_options(config: Any) -> list[click.Parameter]:
@@ -725,13 +769,15 @@ def _setting_options(config: Any) -> list[click.Parameter]:
     options: list[click.Parameter] = []
     for item in fields(config):
         flag = item.name.replace("_", "-")
-        is_switch = hints[item.name] is bool
+        is_switch, words = hints[item.name] is bool, item.metadata.get("words", False)
+        kind = WordsOption if words else click.Option
         options.append(
-            click.Option(
+            kind(
                 [f"--{flag}/--no-{flag}" if is_switch else f"--{flag}", item.name],
                 type=None if is_switch else hints[item.name],
                 default=None,
-                help=f"{item.metadata['help']}  [default: {item.default}]",
+                metavar="NAME=VALUES…" if words else None,
+                help=item.metadata["help"] + (f"  [default: {item.default}]" if item.default != "" else ""),
             )
         )
     return options
@@ -748,20 +794,13 @@ def _run_baseline(
     contest_name: str | None,
     board_path: str | None,
     dry_run: int | None = None,
+    yes: bool = False,
+    form: str | None = None,
     **options: Any,
 ) -> None:
-    from datetime import datetime
-
     from baselines import load_baseline
-    from baselines.running import (
-        Recipe,
-        default_output,
-        make_config,
-        read_recipe,
-        refuse_from_recipe,
-        run_baseline,
-    )
-    from harness.home import find_home
+    from baselines.running import Recipe, make_config, read_recipe, refuse_from_recipe, run_baseline
+    from harness.command_line import command_line
     from harness.text import safe
 
     plan = read_recipe(recipe) if recipe else Recipe(name, {}, "")
@@ -770,51 +809,240 @@ def _run_baseline(
     refuse_from_recipe(load_baseline(name), plan, str(recipe))
     settings = plan.settings | {key: value for key, value in options.items() if value is not None}
     config = make_config(load_baseline(name), settings, str(recipe))
+    sweeping = bool(getattr(config, "grid", ""))
+    _check_grid_options(sweeping, hand_in, form)
     chosen = _contest(contest_name)
     if dry_run:
         _show_preview(load_baseline(name), config, chosen, dry_run)
         return
-    output = output or default_output(find_home(Path.cwd()), name, datetime.now())
-    with _progress(name) as progress:
-        run_baseline(name, config, chosen, output, progress)
+    output = output or _default_output(name, config)
+    module = load_baseline(name)
+    if hasattr(module, "announce"):
+        _announce(module, config, chosen, yes=yes)
+    with _going_on_later(name), _progress(name) as progress:
+        if sweeping:
+            from baselines.sweep import run_sweep
+
+            sweep = run_sweep(name, config, chosen, output.parent, progress)
+        else:
+            run = run_baseline(name, config, chosen, output, progress)
+    if sweeping:
+        _print_sweep(name, sweep, output.parent, form or "table", grid_of_recipe="grid" in plan.settings)
+        return
+    for line in _messages(run):
+        say(f"Note: {safe(line)}")
     say(f"{len(chosen.test)} summaries written to {safe(str(output))}")
+    if hasattr(module, "closing_lines"):
+        for line in module.closing_lines(run.notes, bars=_can_draw_bars()):
+            say(line)
     if hand_in:
+        on_board = module.board_name(run.notes) if hasattr(module, "board_name") else name
         _hand_in(
-            output, chosen, board_path, team=team or name, message=message or plan.message,
+            output, chosen, board_path, team=team or on_board, message=message or plan.message,
             kind="team" if team else "baseline",
         )  # fmt: skip
     else:
-        say(f"Next: {PROGRAM} submit {safe(str(output))}")
+        where = ["--contest", contest_name] if contest_name else []
+        say(f"Next: {PROGRAM} submit {command_line([str(output), *where])}")
+
+
+def _messages(run: Run) -> list[str]:
+    """What a baseline wants to be told to whoever ran it: documents that were cut, say."""
+    messages = run.notes.get("messages")
+    return [str(line) for line in messages] if isinstance(messages, list) else []
+
+
+def _check_grid_options(sweeping: bool, hand_in: bool, form: str | None) -> None:
+    if sweeping and hand_in:
+        raise UsageError(
+            "A sweep (--grid) runs on dev, not on the board, so there is nothing to submit.",
+            hint="Leave --submit out: the sweep ends with the command that hands in what it found.",
+        )
+    if form and not sweeping:
+        raise UsageError("--format is for a sweep: give it together with --grid.")
+
+
+def _default_output(name: str, config: Any) -> Path:
+    """A new folder in runs/; the old one for a run that is resumed."""
+    from datetime import datetime
+
+    from baselines.running import default_output
+    from harness.home import find_home
+
+    resumed = getattr(config, "resume", "")
+    return (
+        Path(resumed) / "preds.csv" if resumed else default_output(find_home(Path.cwd()), name, datetime.now())
+    )
+
+
+@contextmanager
+def _going_on_later(name: str) -> Iterator[None]:
+    """After Ctrl-C: say what is saved, and the command that goes on."""
+    from harness.text import safe
+
+    try:
+        yield
+    except Interrupted as stop:
+        say(safe(stop.message), bold=True)
+        say(f"Next: {_typed_again(name, {'resume': str(stop.folder)})}")
+        raise click.exceptions.Exit(stop.exit_code) from None
+
+
+def _typed_again(name: str, changes: Mapping[str, Any]) -> str:
+    """The command that is running, with some options changed; ``None`` leaves one out."""
+    from harness.command_line import command_line
+
+    context = click.get_current_context()
+    typed = {
+        key: value
+        for key, value in context.params.items()
+        if context.get_parameter_source(key) is ParameterSource.COMMANDLINE
+    }
+    values = typed | dict(changes)
+    words = [word for option in context.command.params for word in _words(option, values.get(str(option.name)))]
+    return f"{PROGRAM} {command_line(['baseline', name, *words])}"
+
+
+def _words(option: click.Parameter, value: Any) -> list[str]:
+    """``option`` with ``value`` as it is typed; nothing for ``None``."""
+    if value is None:
+        return []
+    if isinstance(value, bool):
+        return (option.opts if value else option.secondary_opts)[-1:]
+    if isinstance(option, WordsOption) and "'" not in value and '"' not in value and value:
+        return [option.opts[-1], *value.split()]
+    return [option.opts[-1], str(value)]
+
+
+def _print_sweep(name: str, sweep: Sweep, folder: Path, form: str, *, grid_of_recipe: bool) -> None:
+    """The table, the verdict, where it is kept, and the command that hands in what was found."""
+    from harness.text import safe
+
+    _print_grid(sweep.grid, form)
+    write = result if form in ("table", "markdown") else say
+    write("")
+    for sentence in sweep.verdict.sentences:
+        write(safe(sentence))
+    say(f"Kept in {safe(str(folder / 'sweep.json'))}")
+    # An empty --grid, for one that stands in the recipe would be tried again.
+    changes = {"grid": "" if grid_of_recipe else None, "form": None, "hand_in": True}
+    say(f"Next: {_typed_again(name, {**changes, **sweep.next_settings})}")
+
+
+def _announce(module: Any, config: Any, contest: Contest, *, yes: bool) -> None:
+    """Say what a run is going to send; ask, where it may cost money and somebody is there to answer."""
+    found = module.announce(config, _job_unseen(contest))
+    for line in found.lines:
+        say(line)
+    if found.asks and not yes and sys.stdin.isatty():
+        click.confirm("Go on?", abort=True, err=True)
 
 
 def _show_preview(module: Any, config: Any, contest: Contest, shown: int) -> None:
+    for line in module.preview_lines(module.preview(config, _job_unseen(contest)), shown):
+        result(line)
+
+
+def _job_unseen(contest: Contest) -> Job:
+    """A job that nobody watches."""
     from baselines import Job
 
-    job = Job(
+    return Job(
         contest.train, contest.test, contest.metric.preset, Path.cwd(), lambda done, total, note="", /: None
     )
-    for line in module.preview_lines(module.preview(config, job), shown):
-        result(line)
 
 
 @contextmanager
 def _progress(title: str) -> Iterator[Progress]:
-    """A progress bar on standard error; nothing where that is no terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    """Show how far a long run is, on standard error: a live block on a terminal, else a line now and then."""
+    from rich.live import Live
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = _console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(title, total=None)
-        told = [time.monotonic()]
+    from harness.pace import Stages
 
-        def show(done: int, total: int, note: str = "", /) -> None:
-            bar.update(task, completed=done, total=total, description=f"{title} {note}".strip())
-            if note and not console.is_terminal and time.monotonic() - told[0] > SECONDS_BETWEEN_LINES:
-                told[0] = time.monotonic()
-                say(f"{title} {done}/{total} {note}")
+    console, stages = _console(stderr=True), Stages()
+    on_terminal = console.is_terminal and not console.is_dumb_terminal
+    told = [time.monotonic()]
 
+    def show(done: int, total: int, note: str = "", /) -> None:
+        now = time.monotonic()
+        stages.report(done, total, note, now)
+        if not on_terminal and now - told[0] > SECONDS_BETWEEN_LINES:
+            told[0] = now
+            say(_progress_line(title, stages, now))
+
+    if not on_terminal:
         yield show
+        return
+    with Live(ProgressBlock(title, stages), console=console, transient=True, refresh_per_second=5):
+        yield show
+
+
+def _progress_line(title: str, stages: Stages, now: float) -> str:
+    """How far a run is, in a line: ``lora training 412/2,400, 3:24 left  loss 1.234  lr 3.0e-03``."""
+    from harness.pace import clock
+
+    pace, left = stages.pace, stages.seconds_left(now)
+    counts = f"{pace.done:,}/{pace.total:,}" if pace else ""
+    words = " ".join(word for word in (title, stages.stage, counts) if word)
+    return "  ".join([words + (f", {clock(left)} left" if left is not None else ""), *_figures(stages.note)])
+
+
+def _figures(note: str) -> list[str]:
+    """The figures of a note, which two spaces part, each made safe to print."""
+    from harness.text import safe
+
+    return [text for text in map(safe, re.split(r"\s{2,}", note)) if text]
+
+
+class ProgressBlock:
+    """What a long run shows of itself on a terminal: title, stage, bar, counts, time left, and its note.
+
+    ::
+
+        lora training ━━━━━━━━━━━━━━━╸━━━━━━━━━━━━━━━━━━━ 412/2,400  ETA 3:24
+        loss 1.234  lr 3.0e-03  4,512 tokens/s  dev .2408 at 400, best
+
+    Where both fit, the note stands on the first line. A stage that has once needed two keeps them: a
+    block that jumps cannot be read.
+    """
+
+    def __init__(self, title: str, stages: Stages) -> None:
+        self.title, self.stages = title, stages
+        self.tall: set[str] = set()
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw it in at most ``options.max_width`` cells."""
+        from rich.cells import cell_len
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        from harness.pace import clock
+
+        width, stages, pace = options.max_width, self.stages, self.stages.pace
+        head = f"{self.title} {stages.stage}".strip()
+        left = clock(stages.seconds_left(time.monotonic()))
+        tail = f"{pace.done:,}/{pace.total:,}  ETA {left}" if pace else ""
+        note = "  ".join(_figures(stages.note))
+        room = width - cell_len(head) - cell_len(tail) - 2
+        beside = room - cell_len(note) - 2
+        if note and beside < NARROWEST_BAR:
+            self.tall.add(stages.stage)
+        two_lines = stages.stage in self.tall
+        cells: list[Any] = [Text(head, style="bold"), Text(tail)]
+        bar = min(WIDEST_BAR, room if two_lines or not note else beside)
+        if bar >= NARROWEST_BAR:
+            total = max(1, pace.total) if pace else None
+            cells.insert(1, ProgressBar(total, pace.done if pace else 0, width=bar, pulse=pace is None))
+        if note and not two_lines:
+            cells.append(Text(f" {note}"))
+        line = Table.grid(padding=(0, 1, 0, 0))
+        for _ in cells:
+            line.add_column(no_wrap=True, overflow="ellipsis")
+        line.add_row(*cells)
+        yield line
+        if two_lines:
+            yield Text(note or " ", no_wrap=True, overflow="ellipsis")
 
 
 # --- cache ------------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 A baseline is a module with a frozen dataclass ``Config``, whose fields are its hyperparameters, and a
 function ``summarize``; one that leaves more behind than summaries (an adapter, a loss curve) also has
-``run(config, job) -> Outcome``. It sees the training examples and the test documents, never the answers.
+``run(config, job) -> Outcome``, and one whose decoding can be tried in several ways, ``sweep(config, job)``
+(``baselines.sweep``). It sees the training examples and the test documents, never the answers.
 A field
 is written once::
 
@@ -30,7 +31,11 @@ from harness.errors import UsageError
 
 
 class Progress(Protocol):
-    """Called with how much is done, of how much, and, where there is more to say, a short note."""
+    """Called with how much is done, of how much, and, where there is more to say, a short note.
+
+    A note may begin with the stage and a colon (``training: loss 1.234  lr 3.0e-03``): every stage has a
+    bar and a speed of its own. Two spaces part the figures.
+    """
 
     def __call__(self, done: int, total: int, note: str = "", /) -> object:
         """Show it."""
@@ -82,13 +87,15 @@ BASELINES: dict[str, tuple[str, str]] = {
 """Name to module and one line of help. The modules are imported when they are run."""
 
 
-def setting(default: Any, description: str, *, recipe: bool = True) -> Any:
+def setting(default: Any, description: str, *, recipe: bool = True, words: bool = False) -> Any:
     """A field of a ``Config``: its default, and the help a person reads.
 
     ``recipe=False`` is for what only the person at the keyboard may decide: which address is talked to,
     which program is started, which file is read for a key. A recipe that somebody else wrote may not.
+    ``words=True`` is for text of several NAME=VALUES, which may be typed one after another without
+    quotation marks: ``--grid num_beams=1,2 top_p=.9``.
     """
-    return field(default=default, metadata={"help": description, "recipe": recipe})
+    return field(default=default, metadata={"help": description, "recipe": recipe, "words": words})
 
 
 def load_baseline(name: str) -> Baseline:

@@ -151,6 +151,20 @@ class ClosingClient(ChatClient, Protocol):
 
 
 @runtime_checkable
+class CheckingClient(ChatClient, Protocol):
+    """A client that can tell before the first request that none would succeed."""
+
+    def check(self) -> None:
+        """Look whether everything is here that a request needs; send nothing.
+
+        Raises:
+            HarnessError: something is not installed or cannot be used.
+            ChatFailure: every request would fail in this way.
+        """
+        ...
+
+
+@runtime_checkable
 class CountingClient(ChatClient, Protocol):
     """A client that has the model's own tokenizer at hand."""
 

@@ -44,9 +44,9 @@ class OpenAIClient:
 
     def complete(self, request: Request) -> Reply:
         """One request, one answer; every failure under its name."""
-        import openai
-
         client = self._client()
+        import openai  # after the client, which says what to install where it is missing
+
         begin = time.perf_counter()
         try:
             answer: Any = client.chat.completions.create(**self._body(request))
@@ -59,6 +59,10 @@ class OpenAIClient:
         except (openai.APIError, ValueError, RecursionError) as error:
             raise ChatFailure("garbage", self._hide(str(error))) from None
         return read_answer(answer, time.perf_counter() - begin, self._hide)
+
+    def check(self) -> None:
+        """Look whether the package and, where one is needed, a key are here; send nothing."""
+        self._client()
 
     def _hide(self, text: str) -> str:
         """``text`` without the key: a server may repeat what it was sent, wherever it likes."""

@@ -1,8 +1,8 @@
-"""Decoding: many documents at once, each prompt's keys and values held once for all its rows.
+"""Decoding: many documents at once, by every way of choosing at once.
 
-Prompts run through the model packed, without padding. Then every prompt has rows: one for greedy decoding,
-one for each beam, and, where several ways of decoding are tried, the rows of all of them side by side. All
-look at the same prompt, and only the tokens written so far are a row's own.
+A batch of prompts is read once. Then every prompt has rows: one for greedy decoding, one for each beam, and,
+where several ways of decoding are tried, the rows of all of them side by side. How a model keeps its rows is
+its own affair (``baselines.adapted.Rows``); how tokens are chosen is ``baselines.search``.
 """
 
 from __future__ import annotations
@@ -11,154 +11,63 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from baselines.gptj import GPTJ, pack
+from baselines.adapted import Reader, Rows
 from baselines.search import Decoding, Search, Text, new_search
 
-__all__ = ["Decoding", "Rows", "generate", "generate_each"]
+__all__ = ["Decoding", "generate", "generate_each"]
 
 SPARE = 0.75
 """Ended prompts are taken out of a batch when no more than this share is left: taking out costs a copy."""
 
 
-class Rows:
-    """Prompts that have been read, and the rows that continue them: ``R`` to each prompt, at first 1."""
-
-    def __init__(self, model: GPTJ, prompts: Sequence[Sequence[int]], room: int) -> None:
-        self.model, self.written = model, 0
-        keep: list[tuple[Tensor, Tensor]] = []
-        last = [len(prompt) - 1 for prompt in prompts]
-        batch = pack(prompts, last, [1] * len(prompts))
-        device = model.embedding.device
-        batch = type(batch)(
-            batch.tokens.to(device),
-            batch.lengths,
-            batch.predicting.to(device),
-            batch.wanted,
-            batch.first_wanted,
-        )
-        self.first_logits = model.logits(model.hidden(batch, keep=keep)).float()  # [B, V]
-        self.lengths = torch.tensor(batch.lengths, device=device)  # [B]
-        places = torch.arange(int(self.lengths.max()), device=device)
-        self.hidden_places = (places >= self.lengths[:, None])[:, None, None]  # [B, 1, 1, L]
-        # Each block's prompt: keys and values [B, heads, L, size]
-        self.prompt = [(self._padded(k, batch.lengths), self._padded(v, batch.lengths)) for k, v in keep]
-        heads, size = model.shape.n_head, model.shape.n_embd // model.shape.n_head
-        own = (len(prompts), 1, heads, room, size)
-        self.own = [
-            (torch.zeros(own, dtype=k.dtype, device=device), torch.zeros(own, dtype=k.dtype, device=device))
-            for k, _ in keep
-        ]
-
-    def _padded(self, x: Tensor, lengths: Sequence[int]) -> Tensor:
-        padded = torch.nn.utils.rnn.pad_sequence(list(x.split(tuple(lengths))), batch_first=True)
-        return padded.transpose(1, 2).contiguous()
-
-    def select(self, prompts: Sequence[int], parents: Tensor) -> None:
-        """Go on with these prompts, and with rows that continue ``parents``, int64 [prompts, R'].
-
-        ``prompts`` are places in the batch as it is, ``parents`` places among the rows of the same prompt.
-        """
-        count, rows = self.own[0][0].shape[:2]
-        same = len(prompts) == count
-        at = torch.tensor(prompts, device=parents.device)
-        if not same:
-            self.lengths, self.hidden_places = self.lengths[at], self.hidden_places[at]
-            self.prompt = [(k[at], v[at]) for k, v in self.prompt]
-        elif parents.shape[1] == rows and bool((parents == torch.arange(rows, device=parents.device)).all()):
-            return
-        self.own = [(self._moved(k, at, parents), self._moved(v, at, parents)) for k, v in self.own]
-
-    def _moved(self, own: Tensor, at: Tensor, parents: Tensor) -> Tensor:
-        _, _, heads, room, size = own.shape
-        moved = own.new_empty(*parents.shape, heads, room, size)
-        moved[:, :, :, : self.written] = own[at[:, None], parents, :, : self.written]
-        return moved
-
-    def step(self, tokens: Tensor) -> Tensor:
-        """Float32 [B, R, V]: logits after appending ``tokens`` [B, R] to the rows."""
-        model, shape = self.model, self.model.shape
-        turn = model.rotations(tokens.device)[self.lengths + self.written][:, None, None]  # [B, 1, 1, half]
-        x = functional.embedding(tokens, model.embedding)
-        self.written += 1
-        for layer in range(shape.n_layer):
-            block = model.blocks[layer]
-            normed = functional.layer_norm(
-                x, (shape.n_embd,), block.norm, block.norm_bias, shape.layer_norm_epsilon
-            )
-            qkv = functional.linear(normed, block.qkv).unflatten(-1, (3 * shape.n_head, -1))
-            qk = model.rotate(qkv[..., : 2 * shape.n_head, :], turn)
-            q, k = qk.chunk(2, dim=-2)  # [B, R, heads, size]
-            own_k, own_v = self.own[layer]
-            own_k[:, :, :, self.written - 1] = k
-            own_v[:, :, :, self.written - 1] = qkv[..., 2 * shape.n_head :, :]
-            attended = self._attend(layer, q)
-            inner = functional.linear(normed, block.fc_in, block.fc_in_bias)
-            inner = functional.gelu(inner, approximate="tanh")
-            x = x + functional.linear(attended, block.out_proj)
-            x = x + functional.linear(inner, block.fc_out, block.fc_out_bias)
-        x = functional.layer_norm(x, (shape.n_embd,), model.norm, model.norm_bias, shape.layer_norm_epsilon)
-        return model.logits(x).float()
-
-    def _attend(self, layer: int, q: Tensor) -> Tensor:
-        """[B, R, d]: one query a row, over the shared prompt and the row's own tokens, in one softmax."""
-        (prompt_k, prompt_v), (own_k, own_v) = self.prompt[layer], self.own[layer]
-        scale = q.shape[-1] ** -0.5
-        across = q.transpose(1, 2)  # [B, heads, R, size]
-        shared = torch.matmul(across, prompt_k.transpose(-1, -2)).mul_(scale)
-        shared.masked_fill_(self.hidden_places, torch.finfo(shared.dtype).min)
-        own = torch.matmul(own_k[:, :, :, : self.written], q.unsqueeze(-1)).squeeze(-1).mul_(scale)
-        own = own.transpose(1, 2)  # [B, heads, R, written]
-        weights = torch.cat([shared, own], dim=-1).float().softmax(dim=-1).to(q.dtype)
-        width = prompt_k.shape[2]
-        mixed = torch.matmul(weights[..., :width], prompt_v).transpose(1, 2)
-        per_row = weights[..., width:].transpose(1, 2).unsqueeze(-2)  # [B, R, heads, 1, written]
-        mixed = mixed + torch.matmul(per_row, own_v[:, :, :, : self.written]).squeeze(-2)
-        return mixed.flatten(-2)
-
-
 def generate(
-    model: GPTJ,
+    model: Reader,
     prompts: Sequence[Sequence[int]],
     decoding: Decoding,
     end: int,
     batch_size: int = 32,
     progress: Callable[[int], object] | None = None,
     text: Text | None = None,
+    numbers: Sequence[int] | None = None,
 ) -> list[list[int]]:
     """The tokens that continue each prompt, without ``end``; in the order of ``prompts``.
 
     Prompts of like length share a batch. ``progress`` is called with the number of prompts done; ``text``
-    turns tokens into text, for rules about characters.
+    turns tokens into text, for rules about characters. ``numbers`` are the prompts' numbers in a larger whole,
+    from which sampling draws; 0, 1, 2, ... unless given.
 
     Raises:
         ValueError: a prompt is empty, or longer with ``max_new_tokens`` than the model has positions.
     """
-    return generate_each(model, prompts, [decoding], end, batch_size, progress, text)[0]
+    return generate_each(model, prompts, [decoding], end, batch_size, progress, text, numbers)[0]
 
 
 @torch.no_grad()
 def generate_each(
-    model: GPTJ,
+    model: Reader,
     prompts: Sequence[Sequence[int]],
     decodings: Sequence[Decoding],
     end: int,
     batch_size: int = 32,
     progress: Callable[[int], object] | None = None,
     text: Text | None = None,
+    numbers: Sequence[int] | None = None,
 ) -> list[list[list[int]]]:
     """What ``generate`` gives for each of ``decodings``, reading every prompt once for all of them."""
     longest = max((len(prompt) for prompt in prompts), default=0)
     room = max((decoding.max_new_tokens for decoding in decodings), default=0)
-    if longest + room > model.shape.n_positions or not all(prompts):
-        raise ValueError(f"prompts hold 1 to {model.shape.n_positions - room} tokens, not {longest}")
+    limit = model.longest_prompt
+    if not all(prompts) or (limit is not None and longest + room > limit):
+        raise ValueError(f"prompts hold 1 to {(limit or longest) - room} tokens, not {longest}")
+    numbers = range(len(prompts)) if numbers is None else numbers
     written: list[list[list[int]]] = [[[] for _ in prompts] for _ in decodings]
     by_length = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     for start in range(0, len(prompts), batch_size):
         chosen = by_length[start : start + batch_size]
-        searches = [new_search(decoding, end, chosen, text) for decoding in decodings]
-        _run(Rows(model, [prompts[index] for index in chosen], room), searches)
+        documents = [numbers[index] for index in chosen]
+        searches = [new_search(decoding, end, documents, text) for decoding in decodings]
+        _run(model.rows([prompts[index] for index in chosen], room), searches)
         for search, results in zip(searches, written, strict=True):
             for place, index in enumerate(chosen):
                 results[index] = search.result(place)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,8 +22,14 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+if TYPE_CHECKING:
+    from baselines.gptj_rows import GPTJRows, Products
+
 MODULES = ("q_proj", "k_proj", "v_proj", "out_proj", "fc_in", "fc_out")
 """The linear layers of a block, any of which an adapter may change."""
+
+DRAWS = 2**16
+"""Draws behind one dropout mask."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,11 @@ class Packed:
         """Int64 [T]: each token's place in its own document."""
         return torch.cat([torch.arange(length) for length in self.lengths]).to(self.tokens.device)
 
+    def to(self, device: torch.device) -> Packed:
+        """The same batch elsewhere."""
+        tokens, predicting = self.tokens.to(device), self.predicting.to(device)
+        return Packed(tokens, self.lengths, predicting, self.wanted, self.first_wanted)
+
 
 @dataclass(frozen=True)
 class Dropout:
@@ -118,15 +129,20 @@ class Dropout:
     seed: tuple[int, ...] = (0,)
 
     def mask(self, layer: int, place: int, like: Tensor) -> Tensor | None:
-        """Bool, shaped like ``like``: what is dropped, a share ``p`` (to 1/65,536); None where all is kept.
+        """Bool, shaped like ``like`` [T, width]: what is dropped, a share ``p`` (to 1/65,536); None if p is 0.
 
-        ``place`` tells the inputs of one block apart.
+        ``place`` tells the inputs of one block apart. Every row is a window, at a drawn place of its own, of
+        one line of ``DRAWS`` draws, made for this mask alone: a mask is drawn in no time, wherever the tensor
+        is, and two rows have no more in common than two windows that may overlap, shifted.
         """
         if self.p == 0.0:
             return None
+        rows, width = like.shape
         bits = np.random.SFC64([*self.seed, layer, place])
-        words = np.asarray(bits.random_raw(like.numel() // 4 + 1)).view(np.uint16)[: like.numel()]
-        return torch.from_numpy(words < round(self.p * 65_536)).to(like.device).view(like.shape)
+        line = np.asarray(bits.random_raw(-(-(DRAWS + width) // 4))).view(np.uint16) < round(self.p * 65_536)
+        places = np.asarray(bits.random_raw(rows)) % DRAWS
+        dropped = torch.from_numpy(line).to(like.device).as_strided((DRAWS, width), (1, 1))
+        return dropped[torch.from_numpy(places.astype(np.int64)).to(like.device)]
 
 
 @dataclass
@@ -141,6 +157,7 @@ class GPTJ:
     head: Tensor  # [V, d]
     head_bias: Tensor  # [V]
     _rotations: dict[torch.device, Tensor] = field(default_factory=dict, repr=False)
+    _products: Products | None = field(default=None, repr=False)
 
     @classmethod
     def from_state(cls, shape: Shape, state: Mapping[str, Tensor]) -> GPTJ:
@@ -200,6 +217,21 @@ class GPTJ:
         rest = (self.norm.to(device, dtype), self.norm_bias.to(device, dtype))
         return GPTJ(self.shape, embedding, blocks, *rest, head, self.head_bias.to(device, dtype))
 
+    # --- reading prompts, to write on ---
+
+    @property
+    def longest_prompt(self) -> int:
+        """Tokens that a prompt and its summary may have together."""
+        return self.shape.n_positions
+
+    def rows(self, prompts: Sequence[Sequence[int]], room: int) -> GPTJRows:
+        """As ``baselines.adapted.Reader``. The weights must not change between calls."""
+        from baselines.gptj_rows import GPTJRows, Products
+
+        if self._products is None:
+            self._products = Products(self)
+        return GPTJRows(self, self._products, prompts, room)
+
     # --- rotary positions ---
 
     def rotations(self, device: torch.device) -> Tensor:
@@ -250,6 +282,14 @@ class GPTJ:
         """[M, V] from [M, d]."""
         return functional.linear(hidden, self.head, self.head_bias)
 
+    def cross_entropy_sum(self, hidden: Tensor, wanted: Tensor) -> Tensor:
+        """The summed cross-entropy, float32, of ``wanted`` int64 [M] after ``hidden`` [M, d].
+
+        The output layer is frozen: it gets no gradient.
+        """
+        loss: Tensor = SummedCrossEntropy.apply(hidden, wanted, self.head, self.head_bias)
+        return loss
+
     def _norm(self, block: Block, x: Tensor) -> Tensor:
         return functional.layer_norm(
             x, (self.shape.n_embd,), block.norm, block.norm_bias, self.shape.layer_norm_epsilon
@@ -259,17 +299,34 @@ class GPTJ:
         self, layer: int, x: Tensor, turn: Tensor, batch: Packed, adapter: Adapter, dropout: Dropout,
         keep: list[tuple[Tensor, Tensor]] | None = None,
     ) -> Tensor:  # fmt: skip
-        block, d = self.blocks[layer], self.shape.n_embd
-        normed = self._norm(block, x)
-        qkv, inner = self._linear(layer, 0, normed, adapter, dropout, _QKV, _FC_IN)
+        normed = self._norm(self.blocks[layer], x)
+        if x.requires_grad or (layer, "fc_in") in adapter:
+            qkv, inner = self._linear(layer, 0, normed, adapter, dropout, _QKV, _FC_IN)
+        else:  # below the first adapter: apart, so that the inner layer has no gradient at all
+            (qkv,) = self._linear(layer, 0, normed, adapter, dropout, _QKV)
+            (inner,) = self._linear(layer, 0, normed, adapter, dropout, _FC_IN)
+        attended = self.attention(qkv, turn, batch, keep)
+        return x + self._written(layer, attended, inner, adapter, dropout)
+
+    def attention(
+        self, qkv: Tensor, turn: Tensor, batch: Packed, keep: list[tuple[Tensor, Tensor]] | None
+    ) -> Tensor:
+        """[T, d]: every token attending to its own document, up to itself; ``qkv`` [T, 3d] is used up."""
+        d = self.shape.n_embd
+        if qkv.device.type == "cpu" and (keep is None or qkv.dtype == torch.float32):
+            attended: Tensor = PackedAttention.apply(
+                qkv, turn, self.shape.n_head, self.shape.rotary_dim, batch.lengths
+            )
+            if keep is not None:  # turned in place
+                keep.append((self._heads(qkv[:, d : 2 * d]), self._heads(qkv[:, 2 * d :])))
+            return attended
         qk = self.rotate(self._heads(qkv[:, : 2 * d]), turn)
         q, k = qk.chunk(2, dim=1)  # each [T, heads, head size]
         v = self._heads(qkv[:, 2 * d :])
         if keep is not None:
             keep.append((k, v))
         pieces = zip(*(part.split(batch.lengths) for part in (q, k, v)), strict=True)
-        attended = torch.cat([_attend(*piece) for piece in pieces]).flatten(-2)
-        return x + self._written(layer, attended, inner, adapter, dropout)
+        return torch.cat([_attend(*piece) for piece in pieces]).flatten(-2)
 
     def _last_block(
         self, layer: int, x: Tensor, turn: Tensor, batch: Packed, adapter: Adapter, dropout: Dropout,
@@ -300,7 +357,7 @@ class GPTJ:
     ) -> Tensor:
         """What a block adds to the residual stream, from its attention and its inner layer."""
         (mixed,) = self._linear(layer, 1, attended, adapter, dropout, _OUT_PROJ)
-        inner = functional.gelu(inner, approximate="tanh")
+        inner = gelu(inner)
         (outer,) = self._linear(layer, 2, inner, adapter, dropout, _FC_OUT)
         return mixed + outer
 
@@ -415,6 +472,145 @@ def _lanes(ranks: tuple[int, ...]) -> list[slice]:
     """Each update's columns among the stacked ranks."""
     ends = [sum(ranks[: place + 1]) for place in range(len(ranks))]
     return [slice(end - rank, end) for end, rank in zip(ends, ranks, strict=True)]
+
+
+class PackedAttention(torch.autograd.Function):
+    """Rotary positions and causal attention of documents that lie end to end, on a CPU.
+
+    Torch's own kernel, called for each document on views of one tensor, forwards and backwards: nothing is
+    split or put together in between. It computes in float32 whatever the precision, being slower in bfloat16.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, qkv: Tensor, turn: Tensor, heads: int, rotary: int, lengths: tuple[int, ...]
+    ) -> Tensor:
+        """[T, d] from ``qkv`` [T, 3d], which is overwritten if it is float32: nobody else reads it."""
+        each = qkv.detach().float().unflatten(-1, (3, heads, -1))  # [T, 3, heads, size]
+        _turn(each[:, :2], turn, rotary)
+        attended = torch.empty_like(each[:, 0])
+        sums = []
+        for part, target in zip(each.split(lengths), attended.split(lengths), strict=True):
+            q, k, v = part.permute(1, 2, 0, 3).unsqueeze(1)  # each [1, heads, n, size]
+            out, log_sum = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, True)
+            target.copy_(out[0].transpose(0, 1))
+            sums.append(log_sum)
+        ctx.save_for_backward(each, attended, turn, *sums)
+        ctx.rotary, ctx.lengths, ctx.kind = rotary, lengths, qkv.dtype
+        return attended.flatten(-2).to(qkv.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
+        """The gradient of ``qkv``."""
+        each, attended, turn, *sums = ctx.saved_tensors
+        of_each = torch.empty_like(each)
+        parts = [x.split(ctx.lengths) for x in (each, attended, gradient.float().view_as(attended), of_each)]
+        for part, out, of_out, target, log_sum in zip(*parts, sums, strict=True):
+            q, k, v = part.permute(1, 2, 0, 3).unsqueeze(1)
+            out, of_out = (x.transpose(0, 1).unsqueeze(0) for x in (out, of_out))
+            found = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
+                of_out, q, k, v, out, log_sum, 0.0, True
+            )
+            for place, of_one in enumerate(found):
+                target[:, place].copy_(of_one[0].transpose(0, 1))
+        _turn(of_each[:, :2], turn.conj(), ctx.rotary)
+        return of_each.flatten(1).to(ctx.kind), None, None, None, None
+
+
+def _turn(x: Tensor, turn: Tensor, rotary: int) -> None:
+    """Turn ``x`` [T, parts, heads, size] in place by ``turn`` [T, 1, rotary / 2]; see ``GPTJ.rotate``."""
+    torch.view_as_complex(x[..., :rotary].unflatten(-1, (-1, 2))).mul_(turn.unsqueeze(1))
+
+
+def gelu(x: Tensor) -> Tensor:
+    """GELU by its tanh approximation, as GPT-J has it (``gelu_new``)."""
+    if x.dtype == torch.float32 and x.device.type == "cpu":
+        activated: Tensor = SigmoidGELU.apply(x)
+        return activated
+    return functional.gelu(x, approximate="tanh")
+
+
+class SigmoidGELU(torch.autograd.Function):
+    """GELU's tanh approximation on a CPU, by ``(1 + tanh(z)) / 2 = sigmoid(2z)``.
+
+    Torch's vectorised sigmoid takes a third of the time of its tanh. The derivative is computed along the
+    way, piece by piece in the processor's cache, and is what is kept for the way back.
+    """
+
+    STEP = 2 * math.sqrt(2 / math.pi)
+    CUBE = 0.044715 * STEP
+    PIECE = 2**16
+    """Elements to a piece: a few of them fit into a core's cache."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        """``x sigmoid(x (STEP + CUBE x²))``."""
+        kind = SigmoidGELU
+        out = torch.empty(x.shape)
+        slope = torch.empty(x.shape) if ctx.needs_input_grad[0] else None
+        step, width = x.new_tensor(kind.STEP), x.shape[-1]
+        rows, into = x.reshape(-1, width), out.view(-1, width)
+        count = max(1, kind.PIECE // width)
+        for at in range(0, len(rows), count):
+            piece, target = rows[at : at + count], into[at : at + count]
+            rate = torch.addcmul(step, piece, piece, value=kind.CUBE)
+            share = torch.mul(rate, piece).sigmoid_()
+            torch.mul(piece, share, out=target)
+            if slope is not None:
+                rate.mul_(3.0).sub_(2 * kind.STEP)  # the derivative of x (STEP + CUBE x²)
+                rest = torch.addcmul(target, target, share, value=-1.0)
+                torch.addcmul(share, rest, rate, out=slope.view(-1, width)[at : at + count])
+        if slope is not None:
+            ctx.save_for_backward(slope)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        """The gradient of ``x``."""
+        (slope,) = ctx.saved_tensors
+        return gradient * slope
+
+
+class SummedCrossEntropy(torch.autograd.Function):
+    """A frozen output layer and the cross-entropy after it, without ever holding all logits.
+
+    The vocabulary is gone through once, in ranges. Each range's logits are turned into their share of the
+    softmax's sum and of the gradient while they are in the cache, with the running maximum taken out
+    (Milakov and Gimelshein, "Online normalizer calculation for softmax", algorithm 3).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, wanted: Tensor, head: Tensor, bias: Tensor) -> Tensor:
+        """Float32 [], the sum over ``hidden`` [M, d] of minus the log probability of ``wanted`` [M]."""
+        if any(ctx.needs_input_grad[2:]):
+            raise ValueError("the output layer is frozen here; use logits() to train it")
+        count, size = len(hidden), len(head)
+        best = hidden.new_full((count, 1), -math.inf, dtype=torch.float32)
+        total, pull = torch.zeros_like(best), hidden.new_zeros(hidden.shape, dtype=torch.float32)
+        room = 2**20 if hidden.device.type == "cpu" else 2**26
+        wide = min(size, max(256, room // max(1, count)))
+        for start in range(0, size, wide):
+            rows = head[start : start + wide]
+            logits = functional.linear(hidden, rows, bias[start : start + wide]).float()
+            higher = torch.maximum(best, logits.amax(dim=1, keepdim=True))
+            fade = (best - higher).exp_()
+            logits.sub_(higher).exp_()
+            total.mul_(fade).add_(logits.sum(dim=1, keepdim=True))
+            if ctx.needs_input_grad[0]:
+                pull.mul_(fade).add_(logits.to(rows.dtype) @ rows)
+            best = higher
+        of_wanted = head[wanted].float()
+        said = (hidden.float() * of_wanted).sum(dim=1) + bias[wanted].float()
+        if ctx.needs_input_grad[0]:
+            ctx.save_for_backward(pull.div_(total).sub_(of_wanted))
+            ctx.kind = hidden.dtype
+        return (best.squeeze(1) + total.squeeze(1).log() - said).sum()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        """The gradient of ``hidden``, found on the way forwards."""
+        (of_hidden,) = ctx.saved_tensors
+        return (of_hidden * gradient).to(ctx.kind), None, None, None
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, first: int = 0) -> Tensor:

@@ -9,41 +9,58 @@ Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021.
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from baselines import Job, Outcome, Progress, setting
-from baselines.prompts import DEFAULT_TEMPLATE, LabelledPrompt, Template, label, split_dev
+from baselines.prompts import DEFAULT_TEMPLATE, Template
 from baselines.schedules import SCHEDULES
 from harness.contest import Example
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
-    from baselines.generation import Decoding
-    from baselines.gptj import Adapter
-    from baselines.models import BaseModel
+    from baselines.sweep import Trial
+
+NO_ADAPTER = "none"
+"""The value of ``adapter`` that stands for the base model alone."""
+
+LEFT_TO_THE_MODEL = {"r": 0, "learning_rate": 0.0, "target_modules": "auto"}
+"""Values that stand for the model's own; the run card has what they became."""
+EMBEDDED = {"r": 16, "learning_rate": 4e-3, "target_modules": "all-linear"}
+"""What suits the embedded model: small models learn faster, and with more of themselves."""
+USUAL = {"r": 8, "learning_rate": 2e-4, "target_modules": "auto"}
+"""The contest author's, for billions of parameters; ``auto`` is then peft's choice."""
 
 
 @dataclass(frozen=True)
 class Config:
     """Hyperparameters of ``lora``, by their names in transformers and peft."""
 
-    model: str = setting("tiny", "Base model: tiny (the embedded one), a folder, or a name on the hub.")
+    model: str = setting(
+        "tiny", "Base model: tiny (embedded), kogpt, polyglot, ..., a folder, a name on the hub."
+    )
     revision: str = setting("", "Revision of a model on the hub.")
-    adapter: str = setting("", "Use this adapter (a folder in PEFT's format) and do not train.")
-    resume: str = setting("", "Go on with the run in this folder after an interruption.")
+    trust_remote_code: bool = setting(False, "Run the program that a model brings along.", recipe=False)
+    convert_weights: bool = setting(False, "Read pickled weights where there are no others.", recipe=False)
+    load_in_4bit: bool = setting(False, "Hold the base in 4 bits (needs bitsandbytes and a GPU).")
+    adapter: str = setting("", "Use this adapter (a folder in PEFT's format) and do not train; none: the base.")
+    resume: str = setting("", "Go on with the run in this folder after an interruption.", recipe=False)
     template: str = setting(DEFAULT_TEMPLATE, "Prompt, with {text} where the document goes.")
+    chat_template: bool = setting(False, "Ask in the model's chat template, --template being the question.")
     max_input_tokens: int = setting(1024, "Cut documents so that the prompt has at most so many tokens.")
-    r: int = setting(8, "Rank of the update.")
+    r: int = setting(0, "Rank of the update; 0: 16 for tiny, 8 for others.")
     lora_alpha: float = setting(32.0, "The update is scaled by lora_alpha / r.")
-    lora_dropout: float = setting(0.1, "Dropout of the update's input.")
-    target_modules: str = setting("q_proj,v_proj", "Layers to adapt, with commas; all-linear for all.")
+    lora_dropout: float = setting(0.0, "Dropout of the update's input.")
+    target_modules: str = setting(
+        "auto", "Layers to adapt, with commas; all-linear; auto: all of tiny, peft's choice."
+    )
     use_rslora: bool = setting(False, "Scale by lora_alpha / sqrt(r) instead.")
+    use_dora: bool = setting(False, "Learn the weights' sizes apart from their directions (through peft).")
+    init_lora_weights: str = setting("true", "Start of A and B: true, or gaussian, pissa, olora, ... (peft's).")
     optimizer: str = setting("AdamW", "Adam or AdamW.")
-    learning_rate: float = setting(3e-3, "Peak learning rate; 2e-4 is usual for billions of parameters.")
+    learning_rate: float = setting(0.0, "Peak learning rate; 0: 4e-3 for tiny, 2e-4 for others.")
     weight_decay: float = setting(0.01, "Weight decay.")
     adam_beta1: float = setting(0.9, "Adam's first beta.")
     adam_beta2: float = setting(0.999, "Adam's second beta.")
@@ -53,14 +70,16 @@ class Config:
     num_cycles: int = setting(1, "Cycles of cosine_with_restarts.")
     t_0: int = setting(202, "First cycle of cosine_annealing_warm_restarts, in steps.")
     t_mult: int = setting(2, "Each of its cycles is so many times longer.")
-    num_train_epochs: int = setting(3, "Times the training data is seen.")
+    num_train_epochs: float = setting(1.0, "Times the training data is seen; may be a part.")
     max_steps: int = setting(0, "Stop after so many steps; 0 goes by epochs.")
     per_device_train_batch_size: int = setting(8, "Examples in a batch.")
+    train_batch_tokens: int = setting(0, "Fill batches up to so many tokens instead; 0 counts examples.")
     gradient_accumulation_steps: int = setting(1, "Batches to an optimiser step.")
     precision: str = setting("fp32", "Of the base model: fp32, bf16 or fp16 (adapters stay fp32).")
     gradient_checkpointing: bool = setting(False, "Compute each block twice, to save memory.")
     dev_size: int = setting(100, "Training examples held back to choose the checkpoint.")
     eval_steps: int = setting(200, "Score the dev split every so many steps, and at the end.")
+    save_steps: int = setting(0, "Write a checkpoint every so many steps too; 0 at dev scores alone.")
     early_stopping_patience: int = setting(0, "Stop after so many dev scores without a better one; 0 never.")
     max_new_tokens: int = setting(96, "Longest summary, in tokens.")
     min_new_tokens: int = setting(0, "Shortest summary, in tokens.")
@@ -77,9 +96,14 @@ class Config:
     no_repeat_ngram_size: int = setting(0, "No n-gram of this size twice in a summary; 0 allows all.")
     decode_batch_size: int = setting(32, "Documents decoded at once.")
     seed: int = setting(0, "Of the dev split, the order, the adapter's start, dropout and sampling.")
+    grid: str = setting("", "Try ways of decoding on the dev split: num_beams=1,2,4 top_p=.9,.95", words=True)
+    report_to: str = setting("", "Send figures to tensorboard, mlflow, wandb or trackio too.", recipe=False)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be used, all of it at once."""
+        """Fill in what is left to the model, and refuse what cannot be used, all of it at once."""
+        for name, unset in LEFT_TO_THE_MODEL.items():
+            if getattr(self, name) == unset:
+                object.__setattr__(self, name, (EMBEDDED if self.model == "tiny" else USUAL)[name])
         faults = list(_faults(self))
         if faults:
             raise UsageError(f"The settings cannot be used: {'; '.join(faults)}.")
@@ -130,107 +154,33 @@ def run(config: Config, job: Job) -> Outcome:
 
     Raises:
         UsageError: a model, an adapter or settings that cannot be used; nothing to train on.
+        HarnessError: no memory left, or a loss that is not a number any more.
+        Interrupted: Ctrl-C while training.
     """
-    try:
-        import torch
-    except ModuleNotFoundError:
+    _need_torch()
+    from baselines.finetuning import Finetuning
+
+    return Finetuning(config, job).run()
+
+
+def sweep(config: Config, job: Job) -> list[Trial]:
+    """Train (unless an adapter is given), then decode the dev split in every way that ``config.grid`` names.
+
+    Raises:
+        UsageError: as ``run``; there is no dev split; a setting of the grid that is none of decoding.
+    """
+    _need_torch()
+    from baselines.finetuning import Finetuning
+
+    return Finetuning(config, job).sweep()
+
+
+def _need_torch() -> None:
+    import importlib.util
+
+    if importlib.util.find_spec("torch") is None:
         raise UsageError(
             "The LoRA baseline needs torch, which is not installed.",
             hint="python -m pip install -c constraints.txt torch"
             " && python -m pip install -c constraints.txt -e '.[lora]'",
-        ) from None
-    from baselines.models import load_adapter, load_model, merged
-
-    base = load_model(config.model, config.revision, config.precision)
-    notes: dict[str, Any] = {"device": str(base.model.embedding.device), "machine": platform.machine()}
-    notes["torch"] = torch.__version__
-    if config.adapter:
-        adapter = load_adapter(Path(config.adapter), base.model)
-    else:
-        adapter, history = _train(config, job, base)
-        notes |= history
-    room = _room(config, base)
-    prompts = [Template(config.template).encode(example.text, base.encode, room) for example in job.test]
-    notes["truncated_test_documents"] = sum(prompt.left_out > 0 for prompt in prompts)
-    from baselines.generation import generate
-    from baselines.search import finish
-
-    chosen = decoding(config)
-    written = generate(
-        merged(base.model, adapter), [prompt.ids for prompt in prompts], chosen, base.end,
-        config.decode_batch_size, lambda done: job.progress(done, len(prompts)), base.decode,
-    )  # fmt: skip
-    return Outcome([finish(base.decode(ids), chosen) for ids in written], notes)
-
-
-def decoding(config: Config) -> Decoding:
-    """The part of ``config`` that decoding needs."""
-    from baselines.generation import Decoding
-
-    return Decoding(**{item.name: getattr(config, item.name) for item in fields(Decoding)})
-
-
-def _room(config: Config, base: BaseModel) -> int:
-    return min(config.max_input_tokens, base.model.shape.n_positions - config.max_new_tokens)
-
-
-def _train(config: Config, job: Job, base: BaseModel) -> tuple[Adapter, dict[str, Any]]:
-    import torch
-
-    from baselines.gptj import MODULES
-    from baselines.models import new_adapter, save_adapter
-    from baselines.training import Settings, Training
-
-    labelled = [example for example in job.train if example.summary and example.summary.strip()]
-    if not labelled:
-        raise UsageError("There is no training example with a summary, so nothing can be learnt.")
-    chosen, held = split_dev(len(labelled), config.dev_size, config.seed)
-    examples = [_labelled(config, base, labelled[index]) for index in chosen]
-    modules = list(MODULES) if config.target_modules == "all-linear" else config.target_modules.split(",")
-    modules = [name.strip() for name in modules]
-    generator = torch.Generator().manual_seed(config.seed)
-    adapter = new_adapter(base.model, modules, config.r, config.lora_alpha, config.use_rslora, generator)
-    own = {item.name: getattr(config, item.name) for item in fields(Settings) if item.name != "fp16"}
-    settings = Settings(**own, fp16=config.precision == "fp16")
-    folder = Path(config.resume) if config.resume else job.folder
-    training = Training(base.model, adapter, examples, settings, folder)
-    if config.resume:
-        training.resume()
-    dev = [labelled[index] for index in held]
-    best = training.run(_scorer(config, job, base, dev) if dev else None, job.progress)
-    peft = {"r": config.r, "lora_alpha": config.lora_alpha, "lora_dropout": config.lora_dropout,
-            "use_rslora": config.use_rslora, "target_modules": modules,
-            "base_model_name_or_path": config.model}  # fmt: skip
-    save_adapter(best, job.folder / "adapter", peft | {"template": config.template})
-    history = training.history
-    notes = {"loss": [round(value, 4) for value in history.losses], "dev": history.dev, "steps": history.step,
-             "best_step": history.best_step, "training_tokens": history.tokens}  # fmt: skip
-    return best, notes
-
-
-def _labelled(config: Config, base: BaseModel, example: Example) -> LabelledPrompt:
-    prompt = Template(config.template).encode(example.text, base.encode, _room(config, base))
-    return label(prompt, example.summary or "", base.encode, base.end, config.max_new_tokens)
-
-
-def _scorer(config: Config, job: Job, base: BaseModel, dev: Sequence[Example]) -> Any:
-    """The mean F1 of ROUGE-1, 2 and L on the dev split, by the contest's tokens; decoded greedily."""
-    from baselines.generation import Decoding, generate
-    from baselines.models import merged
-    from baselines.search import finish
-    from harness.rouge import rouge_multiple
-    from harness.tokenizers import load_tokenizer
-
-    tokenizer = load_tokenizer(job.preset)
-    template = Template(config.template)
-    prompts = [template.encode(example.text, base.encode, _room(config, base)).ids for example in dev]
-    references = [(example.summary or "",) for example in dev]
-    greedy = Decoding(max_new_tokens=config.max_new_tokens)
-
-    def evaluate(adapter: Adapter) -> float:
-        written = generate(merged(base.model, adapter), prompts, greedy, base.end, config.decode_batch_size)
-        texts = [finish(base.decode(ids), greedy) for ids in written]
-        rows = rouge_multiple(texts, references, tokenizer=tokenizer)
-        return float(sum(rows[name].f1.mean() for name in ("rouge1", "rouge2", "rougeL")) / 3)
-
-    return evaluate
+        )

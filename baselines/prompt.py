@@ -25,6 +25,7 @@ from baselines.chat import (
     CLIENTS,
     ChatClient,
     ChatFailure,
+    CheckingClient,
     ClosingClient,
     Message,
     Reply,
@@ -35,11 +36,15 @@ from baselines.chat import (
 from baselines.chat_replay import write_recording
 from baselines.cleaning import STEPS, clean, shorten
 from baselines.examples import WAYS, choose_examples
+from baselines.lengths import histogram
 from baselines.prices import DEFAULT_PRICES, Prices, dollars
+from baselines.prompt_screens import NOTHING_TO_SAY, Announcement, announcement, board_name, closing_lines
 from baselines.token_counts import choose_counter, estimate_text
 from harness.contest import Example
 from harness.errors import UsageError
 from harness.text import safe
+
+__all__ = ["Config", "announce", "board_name", "closing_lines", "preview", "preview_lines", "run", "summarize"]
 
 INSTRUCTION = (
     "당신은 한국어 문서를 요약하는 편집자입니다. 요약문 한 문장만 씁니다. "
@@ -47,6 +52,7 @@ INSTRUCTION = (
 )
 TEMPLATE = "다음 글을 공백을 포함해 {characters}자 이내의 한 문장으로 요약해 주세요.\n\n{text}"
 AGAIN = "방금 쓴 요약은 {length}자입니다. 공백을 포함해 {characters}자 이내로 다시 써 주세요. 요약문만 쓰세요."
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 ON_LONG = ("ask-again", "cut", "keep")
 
 
@@ -302,26 +308,29 @@ class _Asking:
     def notes(self, texts: Sequence[str]) -> dict[str, Any]:
         """What the run card keeps."""
         replies, tally = [reply for _, reply in self.had], self.tally
-        cost = self.cost()
+        cost, recorded = self.cost(), self.client.identity["client"] == "replay"
+        paid = [] if recorded else list(tally.paid.values())
         return {
             "client": dict(self.client.identity),
             "models": sorted({reply.model for reply in replies}),
             "length_asked_for": length_asked_for(self.config, self.job.train),
             "lengths": _spread([len(text) for text in texts]),
             "label_lengths": _spread(_label_lengths(self.job.train)),
+            "length_histogram": histogram([len(text) for text in texts], _label_lengths(self.job.train)),
             "answers": {
-                "new": tally.fresh, "kept": tally.kept, "missing": sum(not text for text in texts),
+                "recorded" if recorded else "new": tally.fresh, "kept": tally.kept,
+                "missing": sum(not text for text in texts),
                 "stopped_at_max_tokens": sum(reply.stopped_early for reply in replies), **self.fates,
             },
             "failed_tries": dict(tally.failures),
             "tokens": {
                 "prompt": sum(reply.prompt_tokens or 0 for reply in replies),
                 "completion": sum(reply.completion_tokens or 0 for reply in replies),
-                "paid_prompt": sum(pair[0] for pair in tally.paid.values()),
-                "paid_completion": sum(pair[1] for pair in tally.paid.values()),
+                "paid_prompt": sum(pair[0] for pair in paid),
+                "paid_completion": sum(pair[1] for pair in paid),
             },
             "cost_usd": None if cost is None else round(cost, 6),
-            "latency_seconds": _latency(tally.latencies),
+            "latency_seconds": _latency([] if recorded else tally.latencies),
         }  # fmt: skip
 
 
@@ -345,11 +354,15 @@ def _latency(seconds: Sequence[float]) -> dict[str, float]:
     return {f"p{percent}": percentile(milliseconds, percent) / 1000 for percent in percents}
 
 
+def is_in_process(client: ChatClient) -> bool:
+    """Whether ``client`` sends nothing anywhere and starts no program."""
+    return client.identity["client"] in ("transformers", "replay")
+
+
 def cost_of(paid: dict[str, list[int]], client: ChatClient, prices: Prices) -> float | None:
     """Dollars for the tokens in ``paid``; nothing on this machine, ``None`` where a price is not known."""
     identity = client.identity
-    host = urlsplit(identity.get("base_url", "")).hostname
-    if identity["client"] in ("transformers", "replay") or host in ("localhost", "127.0.0.1", "::1"):
+    if is_in_process(client) or urlsplit(identity.get("base_url", "")).hostname in LOCAL_HOSTS:
         return 0.0
     total = 0.0
     for model, (prompt, completion) in paid.items():
@@ -370,7 +383,8 @@ def missing_answers(missing: Sequence[tuple[str, ChatFailure]], total: int, *, k
         ids = ", ".join(safe(document, 40) for document, _ in entries[:5]) + (" …" if len(entries) > 5 else "")
         said = next((failure.detail for _, failure in entries if failure.detail), "")
         parts.append(
-            f"{len(entries)}: {kind_of(entries[0][1]).title} ({ids})" + (f". It said: {said}" if said else "")
+            f"{len(entries)}: {kind_of(entries[0][1]).title} ({ids})"
+            + (f". It said: {said.rstrip('.')}" if said else "")
         )
     real = [entries for kind, entries in by_kind.items() if kind != "not-asked"] or list(by_kind.values())
     worst = kind_of(max(real, key=lambda entries: (kind_of(entries[0][1]).everywhere, len(entries)))[0][1])
@@ -387,13 +401,18 @@ def missing_answers(missing: Sequence[tuple[str, ChatFailure]], total: int, *, k
 
 
 class Preview(NamedTuple):
-    """What a run would send, without sending it. ``cost`` is in dollars, ``None`` where not known."""
+    """What a run would send, without sending it. ``cost`` is in dollars, ``None`` where not known.
+
+    ``counts`` are the tokens of every prompt; ``prompt_tokens`` and ``answer_tokens`` those of the prompts
+    that are not answered yet.
+    """
 
     requests: list[Request]
     characters: int
     kept: int
     counts: list[int]
     counter: str
+    prompt_tokens: int
     answer_tokens: int
     cost: float | None
     client: dict[str, str]
@@ -414,9 +433,32 @@ def preview(config: Config, job: Job) -> Preview:
     prices = Prices(Path(config.prices) if config.prices else DEFAULT_PRICES)
     paid = {client.identity.get("model", ""): [sum(asked.values()), answer]}
     return Preview(
-        requests, characters, len(requests) - len(asked), counts, counter.name, answer,
+        requests, characters, len(requests) - len(asked), counts, counter.name, sum(asked.values()), answer,
         cost_of(paid, client, prices) if asked else 0.0, dict(client.identity),
     )  # fmt: skip
+
+
+def announce(config: Config, job: Job) -> Announcement:
+    """What a run is going to send and what it may cost; whatever would stop it at once is raised here.
+
+    Raises:
+        HarnessError: settings that cannot be used; a package or a key is missing.
+    """
+    client = load_client(config.client, config)
+    if is_in_process(client):
+        return NOTHING_TO_SAY
+    found = preview(config, job)
+    if found.kept < len(found.requests) and isinstance(client, CheckingClient):
+        try:
+            client.check()
+        except ChatFailure as failure:
+            kind = kind_of(failure)
+            said = f": {failure.detail}" if failure.detail else ""
+            raise kind.error(f"Nothing was sent{said}.", hint=kind.hint) from None
+        finally:
+            if isinstance(client, ClosingClient):
+                client.close()
+    return announcement(found, asked_again=config.on_long == "ask-again")
 
 
 def _kept_keys(config: Config, keys: Sequence[str]) -> set[str]:

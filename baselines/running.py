@@ -149,6 +149,11 @@ def _versions() -> dict[str, JSON]:
         "kiwipiepy",
         "torch",
         "tokenizers",
+        "safetensors",
+        "transformers",
+        "peft",
+        "accelerate",
+        "bitsandbytes",
         "openai",
         "bm25s",
     ):

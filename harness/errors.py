@@ -8,7 +8,8 @@
     ├── InvalidSubmission        3          the team: mend the file; every fault is listed
     ├── Refused                  4          the team: the contest's rules say no (limit, deadline, secret)
     ├── NotAuthorised            5          the team or the organiser: show who you are
-    └── ServiceUnavailable       6          anybody: try again later
+    ├── ServiceUnavailable       6          anybody: try again later
+    └── Interrupted              130        the caller: type the command that goes on
 
 A ``HarnessError`` is caught in one place (the click group of ``cli.py``) and printed as one message.
 Anything else is a bug, keeps its traceback and exits with 1.
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -107,3 +109,16 @@ class ServiceUnavailable(HarnessError):
     """Something outside this program (a server, a locked database) did not answer in time."""
 
     exit_code: ClassVar[int] = 6
+
+
+class Interrupted(HarnessError):
+    """A run that Ctrl-C has stopped, with everything saved; ``folder`` is where it can be gone on from.
+
+    The exit code is the shells' own for it: 128 and the number of the signal, SIGINT.
+    """
+
+    exit_code: ClassVar[int] = 130
+
+    def __init__(self, message: str, *, folder: Path, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.folder = folder

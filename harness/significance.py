@@ -6,6 +6,7 @@ same scores give the same interval tomorrow::
     interval(per_row)            -> Interval(low=.411, high=.452)
     compare(first, second)       -> Comparison(difference=.0059, low=-.004, high=.016, p_value=.26)
     Comparison.told_apart        -> whether the difference is more than noise
+    compare_family(first, many)  -> the same for many tries at once, corrected for their number
 """
 
 from __future__ import annotations
@@ -47,6 +48,21 @@ class Comparison:
     def told_apart(self) -> bool:
         """Whether the difference is more than noise at the 5% level."""
         return self.p_value < ALPHA
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyComparison(Comparison):
+    """A comparison that is one of several tries: ``adjusted_p_value`` allows for all of them.
+
+    ``p_value``, ``low`` and ``high`` are those of this comparison alone.
+    """
+
+    adjusted_p_value: float
+
+    @property
+    def told_apart(self) -> bool:
+        """Whether the difference is more than noise at the 5% level, so many having been tried."""
+        return self.adjusted_p_value < ALPHA
 
 
 def interval(per_row: NDArray[np.float64], seed: int = SEED, resamples: int = RESAMPLES) -> Interval:
@@ -108,6 +124,51 @@ def compare_all(
     return [
         Comparison(mean, low, high, (int(more) + 1) / (resamples + 1))
         for mean, (low, high), more in zip(observed, spread, beyond, strict=True)
+    ]
+
+
+def compare_family(
+    first: NDArray[np.float64],
+    others: NDArray[np.float64],
+    seed: int = SEED,
+    resamples: int = RESAMPLES,
+) -> list[FamilyComparison]:
+    """``compare_all`` for tries of which the best will be taken: p-values adjusted for their number.
+
+    Of 20 tries that change nothing, one has p < .05 on average. The step-down maxT procedure keeps the
+    chance of finding anything at all there at 5%: every resample draws one set of signs for all columns
+    of ``others`` (float64 [n, k]), and a try, the clearest first, is held against the largest statistic
+    among itself and all less clear ones. Because tries on the same rows resemble one another, this costs
+    less than Bonferroni's correction.
+
+    Source: Westfall and Young, Resampling-Based Multiple Testing (1993), section 2.6, as in Ge, Dudoit and
+    Speed, "Resampling-based multiple testing for microarray data analysis" (2003), Box 2. The statistic is
+    the paired t in absolute value, so that a try that moves every row a little and one that moves a few
+    rows much are measured alike.
+    """
+    import numpy as np
+
+    plain = compare_all(first, others, seed, resamples)
+    differences = others - first[:, np.newaxis]  # [n, k]
+    rows, count = differences.shape
+    if rows == 0 or count == 0:
+        return [FamilyComparison(each.difference, each.low, each.high, 1.0, 1.0) for each in plain]
+    # Signs do not change a column's sum of squares, so |t| rises with |sum| / sqrt(sum of squares).
+    length = np.sqrt((differences**2).sum(axis=0))
+    scaled = np.divide(differences, length, out=np.zeros_like(differences), where=length > 0)
+    observed = np.abs([math.fsum(column) for column in scaled.T])
+    order = np.argsort(-observed, kind="stable")
+    scaled, limit = scaled[:, order], observed[order] - 1e-12
+    beyond = np.zeros(count, dtype=np.int64)
+    for signs in _random_signs(rows, seed, resamples):
+        drawn = np.abs(signs @ scaled)  # [resamples, k], the clearest try first
+        largest = np.maximum.accumulate(drawn[:, ::-1], axis=1)[:, ::-1]
+        beyond += (largest >= limit).sum(axis=0)
+    adjusted = np.empty(count)
+    adjusted[order] = np.maximum.accumulate((beyond + 1) / (resamples + 1))
+    return [
+        FamilyComparison(each.difference, each.low, each.high, each.p_value, max(each.p_value, float(p)))
+        for each, p in zip(plain, adjusted, strict=True)
     ]
 
 

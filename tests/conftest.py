@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import pytest
 
 from harness.contest import Contest
 from harness.prepare import new_contest
+
+# Small tensors gain nothing from several threads, and the tests themselves run side by side.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 PLACES = ("시장", "도서관", "공원", "역 앞", "학교", "체육관", "미술관", "병원", "항구", "광장")
 THINGS = (

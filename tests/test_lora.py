@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from baselines import Job, lora
 from baselines.generation import Decoding, generate
 from baselines.gptj import GPTJ, AdaptedLinear, Adapter, Dropout, Shape, new_weights, pack
 from baselines.models import load_adapter, load_model, merged, new_adapter, save_adapter
-from baselines.prompts import LabelledPrompt, Template, label, order, split_dev
+from baselines.packed_model import PackedModel, batch_of
+from baselines.prompts import LabelledPrompt, Template, order, split_dev
 from baselines.schedules import factor
-from baselines.training import Settings, Training, batch_of
+from baselines.training import Settings, Training
 from harness.contest import Example
 from harness.errors import UsageError
 
@@ -24,6 +26,9 @@ SHAPE = Shape(
     layer_norm_epsilon=1e-5, tie_word_embeddings=False,
 )  # fmt: skip
 MODULES = ["q_proj", "v_proj", "out_proj", "fc_in"]
+
+
+VOCABULARY = load_model("tiny", "", "fp32").vocabulary
 
 
 def model() -> GPTJ:
@@ -159,23 +164,22 @@ def settings(**changes: Any) -> Settings:
         "optimizer": "AdamW", "learning_rate": 0.01, "weight_decay": 0.01, "adam_beta1": 0.9,
         "adam_beta2": 0.999, "max_grad_norm": 1.0, "lr_scheduler_type": "cosine", "warmup_steps": 0,
         "num_cycles": 1, "t_0": 3, "t_mult": 2, "num_train_epochs": 1, "max_steps": 6,
-        "per_device_train_batch_size": 2, "gradient_accumulation_steps": 1, "lora_dropout": 0.1,
-        "gradient_checkpointing": False, "fp16": False, "eval_steps": 3, "early_stopping_patience": 0,
-        "seed": 0,
+        "per_device_train_batch_size": 2, "train_batch_tokens": 0, "gradient_accumulation_steps": 1,
+        "fp16": False, "eval_steps": 3, "save_steps": 0, "early_stopping_patience": 0, "seed": 0,
     }  # fmt: skip
     return Settings(**(values | changes))
 
 
 def trained(
-    folder: Path, stop_after: int = 0, resume: bool = False, **changes: Any
+    folder: Path, stop_after: int = 0, resume: bool = False, checkpointing: bool = False, **changes: Any
 ) -> tuple[Adapter, Training]:
-    """A run; ``stop_after`` steps it is interrupted, as by a kill."""
+    """A run; ``stop_after`` steps it is cut off, as by a kill."""
     base = model()
     examples = [LabelledPrompt([*text, 1], len(text) - 3) for text in documents(6)]
     generator = torch.Generator().manual_seed(4)
-    run = Training(
-        base, new_adapter(base, MODULES, 4, 8.0, False, generator), examples, settings(**changes), folder
-    )
+    made = new_adapter(base, MODULES, 4, 8.0, False, generator)
+    tuned = PackedModel(base, made, VOCABULARY, {}, 0.1, checkpointing)
+    run = Training(tuned, examples, settings(**changes), folder)
     if resume:
         run.resume()
 
@@ -183,10 +187,9 @@ def trained(
         if stop_after and done == stop_after:
             raise KeyboardInterrupt
 
-    try:
-        return run.run(None, report), run
-    except KeyboardInterrupt:
-        return {}, run
+    with contextlib.suppress(KeyboardInterrupt):
+        run.run(None, report)
+    return made, run
 
 
 def weights(made: Adapter) -> list[torch.Tensor]:
@@ -220,7 +223,7 @@ def test_resuming_with_other_settings_is_refused(tmp_path: Path) -> None:
 def test_checkpointing_changes_memory_and_no_figure(tmp_path: Path) -> None:
     """With dropout: the second computation of a block draws what the first drew."""
     plain, _ = trained(tmp_path / "a")
-    checkpointed, _ = trained(tmp_path / "b", gradient_checkpointing=True)
+    checkpointed, _ = trained(tmp_path / "b", checkpointing=True)
     assert all(
         torch.allclose(a, b, atol=1e-6) for a, b in zip(weights(plain), weights(checkpointed), strict=True)
     )
@@ -283,19 +286,27 @@ def test_warm_restarts_are_torch_s() -> None:
         scheduler.step()
 
 
-def encode(text: str) -> list[int]:
-    """A token a character."""
-    return [ord(character) for character in text]
+class Characters:
+    """A token a character; 7 before an input and 8 after it."""
+
+    before, after = (7,), (8,)
+
+    def encode(self, text: str) -> list[int]:
+        """A token a character."""
+        return [ord(character) for character in text]
+
+    encode_markup = encode
 
 
 def test_the_prompt_is_the_same_however_the_document_ends() -> None:
     """A long document loses its end, never the template's."""
     template = Template("<{text}> 요약:")
-    short, long = template.encode("가나", encode, 20), template.encode("가" * 100, encode, 20)
-    assert "".join(map(chr, short.ids)) == "<가나> 요약:"
-    assert "".join(map(chr, long.ids)) == "<" + "가" * 14 + "> 요약:"
+    letters = Characters()
+    short, long = template.encode("가나", letters, 22), template.encode("가" * 100, letters, 22)
+    assert "".join(map(chr, short.ids)) == "\x07<가나> 요약:\x08"
+    assert "".join(map(chr, long.ids)) == "\x07<" + "가" * 14 + "> 요약:\x08"
     assert (short.left_out, long.left_out) == (0, 86)
-    labelled = label(short, "비", encode, 1, 10)
+    labelled = template.label(short, "비", letters, 1, 10)
     assert labelled.ids[labelled.prompt_length :] == [ord(" "), ord("비"), 1]
 
 
@@ -305,7 +316,7 @@ def test_a_template_without_a_place_for_the_document_is_refused(text: str) -> No
     with pytest.raises(UsageError, match="must hold"):
         Template(text)
     with pytest.raises(UsageError, match="room"):
-        Template("{text}" + "요" * 30).encode("가", encode, 20)
+        Template("{text}" + "요" * 30).encode("가", Characters(), 20)
 
 
 def test_the_dev_split_is_drawn_by_its_seed_and_leaves_enough_to_train_on() -> None:
@@ -332,7 +343,7 @@ def test_the_embedded_model_is_small_and_reads_any_text() -> None:
     ("changes", "message"),
     [
         ({"optimizer": "SGD"}, "Adam, AdamW"),
-        ({"r": 0, "top_p": 1.5}, "r must be above 0; top_p must be at most 1"),
+        ({"r": -1, "top_p": 1.5}, "r must be above 0; top_p must be at most 1"),
         ({"num_beams": 4, "do_sample": True}, "num_beams 1"),
         ({"lora_dropout": 1.0}, "below 1"),
         ({"seed": -1}, "seed must not be negative"),
@@ -378,3 +389,12 @@ def test_empty_and_endless_documents_are_summarised_all_the_same(tmp_path: Path)
     assert outcome.notes["truncated_test_documents"] == 1
     again = lora.Config(adapter=str(tmp_path / "adapter"), max_new_tokens=4)
     assert lora.run(again, Job(train, test, "mecab", tmp_path, quiet)).summaries == outcome.summaries
+
+
+def test_what_is_left_to_the_model_stands_in_the_settings() -> None:
+    """The embedded model learns faster than large ones; what a person sets is kept."""
+    small, large = lora.Config(), lora.Config(model="kogpt")
+    assert (small.r, small.learning_rate, small.target_modules) == (16, 4e-3, "all-linear")
+    assert (large.r, large.learning_rate, large.target_modules) == (8, 2e-4, "auto")
+    assert lora.Config(r=4, learning_rate=1e-3).r == 4
+    assert lora.Config(learning_rate=1e-3).learning_rate == 1e-3

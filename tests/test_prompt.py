@@ -14,6 +14,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,19 @@ from baselines.chat_openai import OPENAI, OpenAIClient, check_address
 from baselines.chat_replay import ReplayClient, read_recording, write_recording
 from baselines.cleaning import STEPS, clean, shorten
 from baselines.examples import choose_examples
+from baselines.lengths import LINES, histogram, histogram_lines
 from baselines.prices import Prices
-from baselines.prompt import Config, length_asked_for, make_requests, preview, preview_lines, run
+from baselines.prompt import (
+    Config,
+    announce,
+    board_name,
+    closing_lines,
+    length_asked_for,
+    make_requests,
+    preview,
+    preview_lines,
+    run,
+)
 from baselines.running import make_config, read_recipe, run_baseline
 from baselines.token_counts import choose_counter
 from harness.contest import Contest, Example
@@ -303,33 +315,77 @@ def test_a_redirect_is_not_followed(openai_at: Any, server: Server) -> None:
     assert not server.requests("elsewhere")
 
 
+class Watched:
+    """A client that writes down every try: when it began, when it ended, and how.
+
+    Only the asking side knows these for certain. A server that is slow to read sees a try after the client
+    has given it up, and cannot tell whether its 429 was ever seen.
+    """
+
+    def __init__(self, client: ChatClient) -> None:
+        self.client = client
+        self.tries: list[tuple[str, float, float, Reply | ChatFailure]] = []  # document, begin, end, outcome
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """The client's own."""
+        return self.client.identity
+
+    def complete(self, request: Request) -> Reply:
+        """What the client does, with its times."""
+        begin = time.monotonic()
+        outcome: Reply | ChatFailure
+        try:
+            outcome = self.client.complete(request)
+        except ChatFailure as failure:
+            outcome = failure
+        self.tries.append((request.document, begin, time.monotonic(), outcome))
+        if isinstance(outcome, ChatFailure):
+            raise outcome
+        return outcome
+
+
 def test_every_answer_arrives_once_though_a_third_of_the_tries_fail(openai_at: Any, server: Server) -> None:
     """200 requests, 16 at once, 30% faults of five kinds: none lost, none doubled, no limit broken."""
     asked = [request(number) for number in range(200)]
     pace = Pace(concurrency=16, requests_per_minute=4_800, max_attempts=12, retry_wait=0.01)
-    tally, seen = Tally(), []
+    tally, seen, client = Tally(), [], Watched(openai_at("mixed", timeout=1.0))
+    begin = time.monotonic()
     outcomes = ask(
-        openai_at("mixed", timeout=0.5), asked, pace, None, tally=tally,
+        client, asked, pace, None, tally=tally,
         usable=lambda reply: True, watch=lambda: seen.append(tally.done),
     )  # fmt: skip
     expected = [answer_to([message._asdict() for message in each.messages]) for each in asked]
     assert [getattr(outcome, "text", outcome) for outcome in outcomes] == expected
-    log = server.requests("mixed")
-    done = Counter(line["conversation"] for line in log if line["did"] == "ok")
-    assert set(done.values()) == {1}
-    assert len(done) == 200
-    faults = Counter(line["did"] for line in log if line["did"] != "ok")
-    assert set(faults) == set(chat_server.FAULTS)
-    assert sum(tally.failures.values()) == sum(faults.values())
-    assert tally.failures["rate-limit"] == faults["429"]
-    assert tally.failures["time-out"] == faults["silence"]
-    assert not any(line["early"] for line in log)  # Retry-After was honoured
-    # No more requests than 80 a second allow, but for those on the way: without a limit 280 take 3 s here.
-    elapsed = max(line["at"] for line in log) - min(line["at"] for line in log)
-    assert len(log) <= elapsed * 80 + 1 + pace.concurrency
+    failed = Counter(each.kind for *_, each in client.tries if isinstance(each, ChatFailure))
+    assert set(failed) == {"rate-limit", "server-error", "cut", "garbage", "time-out"}
+    assert tally.failures == failed
+    assert len(client.tries) == 200 + sum(failed.values())
     assert seen == sorted(seen)
     assert (seen[-1], tally.fresh, tally.given_up) == (200, 200, 0)
     assert tally.paid == {chat_server.MODEL: [20_000, 2_000]}
+    # The server has answered once, and again only where an answer came later than the client waited.
+    done = Counter(json.loads(line["conversation"])[0]["content"] for line in server.requests("mixed")
+                   if line["did"] == "ok")  # fmt: skip
+    late = Counter(document for document, *_, each in client.tries
+                   if isinstance(each, ChatFailure) and each.kind == "time-out")  # fmt: skip
+    assert all(1 <= done[each.messages[0].content] <= 1 + late[each.document] for each in asked)
+    assert len(done) == 200
+    refuse_early_tries(client, begin, 60 / pace.requests_per_minute)
+
+
+def refuse_early_tries(client: Watched, begin: float, apart: float) -> None:
+    """Fail if a try came before its turn, ``apart`` seconds a turn, or before a Retry-After had passed."""
+    grain = 0.001  # seconds by which a timer may be early
+    for turn, start in enumerate(sorted(start for _, start, *_ in client.tries)):
+        assert start >= begin + turn * apart - grain
+    of_document: dict[str, list[tuple[str, float, float, Reply | ChatFailure]]] = {}
+    for each in client.tries:
+        of_document.setdefault(each[0], []).append(each)
+    for tries in of_document.values():
+        for (_, _, end, outcome), (_, start, _, _) in pairwise(tries):
+            if isinstance(outcome, ChatFailure) and outcome.kind == "rate-limit":
+                assert start >= end + chat_server.RETRY_AFTER - grain
 
 
 def test_equal_requests_are_asked_once(openai_at: Any, server: Server) -> None:
@@ -693,6 +749,43 @@ def test_tokens_are_counted_by_the_model_s_own_tokenizer_where_it_is_here() -> N
     assert "estimated" in choose_counter(load_client("openai", config())).name
 
 
+def test_a_run_says_what_it_sends_and_asks_where_that_may_cost(server: Server, monkeypatch: Any) -> None:
+    """Counts, tokens, price. A server on this machine is not asked about; a wrong set-up is told first."""
+    test = Job([], [Example("a", "가" * 100, None)], "mecab", Path(), no_progress)
+    asked = config(model="gpt-4.1-mini", instruction="", template="{text}", max_characters=10)
+    with pytest.raises(NotAuthorised, match="there is no key"):
+        announce(asked, test)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    found = announce(asked, test)
+    assert found.asks
+    assert "1 of 1 prompts go to https://api.openai.com/v1, model gpt-4.1-mini" in found.lines[0]
+    assert "About 84 tokens to read and 8 to write" in found.lines[1]
+    assert found.lines[1].endswith("$0.0000.")
+    assert KEY not in "".join(found.lines)
+    assert "may double" in announce(replace(asked, on_long="ask-again"), test).lines[-1]
+    assert not announce(replace(asked, base_url=server.url("ok")), test).asks
+    assert announce(config(client="command", command="cat"), test).asks
+    assert announce(config(client="transformers"), test) == ([], False)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a terminal of one's own is POSIX's")
+@pytest.mark.parametrize(("answer", "exit_code"), [(b"n", 1), (b"y", 0), (b"", 0)])
+def test_nothing_is_sent_before_a_person_agrees(home: Path, answer: bytes, exit_code: int) -> None:
+    """In a terminal "n" ends it and "y" goes on; --yes does not ask. ``cat`` may cost, for all we know."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    command = [sys.executable, str(ROOT / "cli.py"), "baseline", "prompt", "--client", "command", "--command",
+               "cat", "-o", str(home / "preds.csv"), *(() if answer else ("--yes",))]  # fmt: skip
+    os.write(ours, answer + b"\n")
+    done = subprocess.run(command, cwd=home, stdin=theirs, capture_output=True, text=True, check=False)
+    os.close(ours)
+    os.close(theirs)
+    assert done.returncode == exit_code, done.stderr
+    assert ("Go on?" in done.stderr) == bool(answer)
+    assert (home / "preds.csv").exists() == (exit_code == 0)
+
+
 @pytest.mark.parametrize(
     ("on_long", "summary", "requests"),
     [
@@ -764,6 +857,71 @@ def test_the_card_says_what_was_asked_of_whom_and_what_it_took(
     assert set(card["latency_seconds"]) == {"p50", "p90", "p95", "p99", "p100"}
     assert card["lengths"]["p100"] == 12
     assert notes[-1] == "24/24 errors 0, 2,640 tokens, $0.0000"
+
+
+def test_a_run_ends_with_its_lengths_beside_the_labels(home: Path, server: Server) -> None:
+    """Answers, tokens and price, tries that failed, then a line for each step of lengths."""
+    done = run_prompt(home, server, "long", "--max-characters", 20)
+    assert done.returncode == 0, done.stderr
+    assert f"Answers of {chat_server.MODEL}: 24 new; 24 were longer than 20 characters, 24 cut." in done.stderr
+    assert "Tokens: 2,400 read and 240 written in this run, $0.0000." in done.stderr
+    assert "24 summaries" in done.stderr
+    assert "96 training labels" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("summaries", "labels"),
+    [([5], [5]), ([0, 0, 330], [53]), (list(range(1, 400)), [50] * 9 + [20]), ([30] * 99 + [90_000], [31])],
+)
+def test_a_histogram_counts_every_length_once(summaries: list[int], labels: list[int]) -> None:
+    """Steps of one width from the shortest on; the last is open; few enough lines for a screen."""
+    found = histogram(summaries, labels)
+    starts = found["from"]
+    assert (sum(found["summaries"]), sum(found["labels"])) == (len(summaries), len(labels))
+    assert starts[0] <= min(summaries + labels)
+    assert len({after - before for before, after in pairwise(starts)}) <= 1
+    assert len(starts) <= LINES
+    for kind, lengths in (("summaries", summaries), ("labels", labels)):
+        assert found[kind][-1] == sum(length >= starts[-1] for length in lengths)
+    lines = list(histogram_lines(found, bars=False))
+    assert len(lines) == len(starts) + 1
+    assert "".join(lines).isascii()
+
+
+def test_a_histogram_is_drawn_in_shares() -> None:
+    """By hand: a quarter and three quarters; what is there at all has a bar. Without labels there is none."""
+    found = {"from": [10, 20], "summaries": [1, 3], "labels": [999, 1]}
+    one, two = list(histogram_lines(found, bars=False))[1:]
+    assert one.split() == ["10", "-", "19", "#" * 5, "25%", "#" * 20, "100%"]
+    assert two.split() == ["20", "+", "#" * 15, "75%", "#", "<1%"]
+    assert not list(histogram_lines(histogram([5], []), bars=True))
+
+
+def test_the_board_says_who_answered() -> None:
+    """A model by its name, a folder by its last part, a recording as one, the embedded model as what it is."""
+    for client, models, name in (
+        ({"client": "openai", "model": "gpt-4.1-mini"}, ["gpt-4.1-mini-2025-04-14"], "prompt (gpt-4.1-mini)"),
+        ({"client": "transformers", "model": "/a/qwen"}, ["/a/qwen"], "prompt (qwen)"),
+        ({"client": "command", "command": "llm -m x"}, ["llm"], "prompt (llm)"),
+        ({"client": "replay", "file": "a.jsonl"}, ["gpt-5"], "prompt (gpt-5, recorded)"),
+        ({"client": "replay", "file": "a.jsonl"}, ["tiny"], "prompt (tiny, recorded, no chat model)"),
+        ({"client": "transformers", "model": "tiny"}, ["tiny"], "prompt (tiny, no chat model)"),
+    ):
+        assert board_name({"client": client, "models": models}) == name
+
+
+def test_the_demonstration_is_recorded_for_the_sample_contest_as_it_is(monkeypatch: Any) -> None:
+    """Every document has its recorded answer, with no new tokens; its name and last lines are honest."""
+    monkeypatch.chdir(ROOT)
+    recipe = read_recipe(Path("recipes/tiny-recorded.toml"))
+    made = make_config(load_baseline("prompt"), recipe.settings, "recipe")
+    outcome = run(made, job(Contest.load(ROOT / "contests" / "mini")))
+    assert outcome.notes["answers"]["recorded"] == 500
+    assert outcome.notes["tokens"]["paid_prompt"] == 0
+    assert board_name(outcome.notes) == "prompt (tiny, recorded, no chat model)"
+    said = "\n".join(closing_lines(outcome.notes, bars=True))
+    assert "500 recorded" in said
+    assert "Tokens:" not in said
 
 
 def test_a_recording_gives_the_same_summaries_without_the_server(

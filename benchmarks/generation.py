@@ -1,0 +1,262 @@
+"""How fast decoding is, beside transformers' ``generate``.
+
+    PYTHONPATH=. python benchmarks/generation.py [--rounds 3] [--quick]
+    PYTHONPATH=. python benchmarks/generation.py --device cuda --model-size 6b
+
+One process, one set of weights, the same prompts; rounds are interleaved. transformers decodes one by one,
+in batches of 16 padded on the left as they come, and in such batches sorted by length. Then beams, and a
+sweep of eight ways of decoding, which transformers runs one after another. In float32 the tokens of greedy
+decoding and of beams are compared, every one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT)]
+
+import torch  # noqa: E402
+
+from baselines.generation import Decoding, generate_each  # noqa: E402
+from baselines.gptj import GPTJ, Shape  # noqa: E402
+from baselines.models import PRECISIONS  # noqa: E402
+from benchmarks import measuring  # noqa: E402
+
+NEW = 64
+PAD = 3
+THEIR_BATCH = 16
+GREEDY = Decoding(max_new_tokens=NEW)
+BEAMS = Decoding(max_new_tokens=NEW, num_beams=4)
+SWEEP = (
+    GREEDY,
+    Decoding(max_new_tokens=NEW, num_beams=2),
+    BEAMS,
+    Decoding(max_new_tokens=NEW, num_beams=4, length_penalty=0.6),
+    Decoding(max_new_tokens=NEW, num_beams=4, length_penalty=1.4),
+    Decoding(max_new_tokens=NEW, do_sample=True, top_p=0.9),
+    Decoding(max_new_tokens=NEW, do_sample=True, top_p=0.95, temperature=0.7),
+    Decoding(max_new_tokens=NEW, do_sample=True, top_k=50),
+)
+
+Written = list[list[list[int]]]
+"""Tokens of every prompt, for each way of decoding."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way of decoding ``prompts`` by ``decodings``; ``peer_of`` names the row of ours it stands beside."""
+
+    name: str
+    prompts: list[list[int]]
+    decodings: tuple[Decoding, ...]
+    batch: int
+    peer_of: str = ""
+    is_sorted: bool = True
+
+
+@dataclass
+class Taken:
+    """Seconds of each round, by the clock and by the processors, and what was written in the last."""
+
+    clock: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
+    written: Written = field(default_factory=list)
+
+
+def ours(model: GPTJ, contender: Contender) -> Written:
+    """This project's decoding: all ways at once."""
+    return generate_each(model, contender.prompts, contender.decodings, measuring.END, contender.batch)
+
+
+def batches(contender: Contender) -> list[list[int]]:
+    """Places of the prompts that are decoded together."""
+    places = list(range(len(contender.prompts)))
+    if contender.is_sorted:
+        places.sort(key=lambda place: len(contender.prompts[place]))
+    return [places[start : start + contender.batch] for start in range(0, len(places), contender.batch)]
+
+
+def theirs(model: Any, contender: Contender) -> Written:
+    """``generate`` of transformers, batch by batch, one way after another."""
+    device, found = model.device, []
+    for decoding in contender.decodings:
+        written: list[list[int]] = [[] for _ in contender.prompts]
+        for places in batches(contender):
+            chosen = [contender.prompts[place] for place in places]
+            longest = max(map(len, chosen))
+            ids = torch.tensor([[PAD] * (longest - len(each)) + each for each in chosen], device=device)
+            seen = torch.tensor(
+                [[0] * (longest - len(each)) + [1] * len(each) for each in chosen], device=device
+            )
+            out = model.generate(
+                input_ids=ids, attention_mask=seen, max_new_tokens=decoding.max_new_tokens,
+                num_beams=decoding.num_beams, length_penalty=decoding.length_penalty,
+                do_sample=decoding.do_sample, temperature=decoding.temperature, top_k=decoding.top_k,
+                top_p=decoding.top_p, eos_token_id=measuring.END, pad_token_id=PAD,
+            )[:, longest:].tolist()  # fmt: skip
+            for place, tokens in zip(places, out, strict=True):
+                ended = tokens.index(measuring.END) if measuring.END in tokens else len(tokens)
+                written[place] = tokens[:ended]
+        found.append(written)
+    return found
+
+
+def measured(run: Callable[[], Written], device: torch.device, into: Taken) -> None:
+    """Time one run."""
+    clock, processor = measuring.computed(device), time.process_time()
+    into.written = run()
+    into.clock.append(measuring.computed(device) - clock)
+    into.processor.append(time.process_time() - processor)
+
+
+def read_bytes(shape: Shape, contender: Contender, written: Written, width: int) -> float:
+    """Bytes that decoding has to read: all weights at each step of a batch, keys and values of each row.
+
+    ``width`` is the size of a number. A batch takes as many steps as its longest output has tokens.
+    """
+    d = shape.n_embd
+    weights = shape.n_layer * (4 * d * d + 2 * d * shape.n_inner) + shape.vocab_size * d
+    total = 0.0
+    for outputs in written:
+        for places in batches(contender):
+            total += max(len(outputs[place]) for place in places) * weights
+            for place in places:
+                steps = len(outputs[place])
+                total += 2 * shape.n_layer * d * steps * (len(contender.prompts[place]) + steps / 2)
+    return total * width
+
+
+def equal_shares(contenders: Sequence[Contender], taken: dict[str, Taken]) -> list[str]:
+    """For each peer how many of its outputs, sampled ones apart, are ours token by token."""
+    lines = []
+    for peer in contenders:
+        if not peer.peer_of:
+            continue
+        own = next(each for each in contenders if each.name == peer.peer_of)
+        places = {tuple(prompt): place for place, prompt in enumerate(own.prompts)}
+        pairs = [
+            (taken[own.name].written[number][places[tuple(prompt)]], taken[peer.name].written[number][at])
+            for number, decoding in enumerate(peer.decodings)
+            if not decoding.do_sample
+            for at, prompt in enumerate(peer.prompts)
+        ]
+        lines.append(f"{peer.name}: {sum(a == b for a, b in pairs)} of {len(pairs)} outputs equal ours")
+    return lines
+
+
+def contenders_for(prompts: list[list[int]], batch: int) -> list[Contender]:
+    """What is run; where a peer would take minutes, it decodes a part of the prompts, evenly spread."""
+    few, some = prompts[:: max(1, len(prompts) // 8)], prompts[: len(prompts) // 2]
+    greedy, beams, sweep = "matbogi, greedy", "matbogi, 4 beams", "matbogi, sweep of 8"
+    third = max(1, batch // 2)
+    return [
+        Contender(greedy, prompts, (GREEDY,), batch),
+        Contender("generate, one by one", few, (GREEDY,), 1, greedy, is_sorted=False),
+        Contender("generate, batches of 16", prompts, (GREEDY,), THEIR_BATCH, greedy, is_sorted=False),
+        Contender("generate, batches of 16, sorted", prompts, (GREEDY,), THEIR_BATCH, greedy),
+        Contender(beams, some, (BEAMS,), third),
+        Contender("generate, 4 beams, batches of 16", some, (BEAMS,), THEIR_BATCH, beams, is_sorted=False),
+        Contender(sweep, some, SWEEP, max(1, batch // 4)),
+        Contender("generate, 8 runs in batches of 16", some, SWEEP, THEIR_BATCH, sweep, is_sorted=False),
+    ]  # fmt: skip
+
+
+def report(
+    shape: Shape,
+    contenders: Sequence[Contender],
+    taken: dict[str, Taken],
+    device: torch.device,
+    kind: torch.dtype,
+) -> None:
+    """Print the table: medians over rounds, and ratios taken within each round."""
+    head = (
+        "contender",
+        "outputs/s",
+        "new tokens/s",
+        "memory rate",
+        "ours is faster by",
+        "by round",
+        "by processor",
+    )
+    lines: list[Sequence[str]] = [head]
+    rate = measuring.memory_rate(device)
+    for each in contenders:
+        found = taken[each.name]
+        seconds = statistics.median(found.clock)
+        tokens = sum(len(output) for outputs in found.written for output in outputs)
+        share = read_bytes(shape, each, found.written, kind.itemsize) / seconds / rate
+        line = [each.name, f"{len(each.prompts) * len(each.decodings) / seconds:.1f}", f"{tokens / seconds:,.0f}",
+                f"{share:.0%}"]  # fmt: skip
+        if not each.peer_of:
+            lines.append((*line, "", "", ""))
+            continue
+        own = next(one for one in contenders if one.name == each.peer_of)
+        fair = len(own.prompts) / len(each.prompts)
+        clock = [a / b * fair for a, b in zip(found.clock, taken[own.name].clock, strict=True)]
+        spent = [a / b * fair for a, b in zip(found.processor, taken[own.name].processor, strict=True)]
+        lines.append((*line, f"{statistics.median(clock):.2f}", ", ".join(f"{ratio:.2f}" for ratio in clock),
+                      f"{statistics.median(spent):.2f}"))  # fmt: skip
+    print(measuring.table(lines))
+    print(f"memory rate measured: {rate / 1e9:,.0f} GB/s, read and written; the share counts needed reads only")
+
+
+def main() -> None:
+    """Compare, and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--documents", type=int, default=0, help="Prompts; 0 chooses.")
+    parser.add_argument("--batch", type=int, default=64, help="Prompts of ours that are decoded together.")
+    parser.add_argument("--only", default="", help="Only contenders with this in their name, and their peers.")
+    parser.add_argument("--quick", action="store_true", help="One round of few prompts.")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda.")
+    parser.add_argument("--model-size", default="20m", choices=measuring.SIZES)
+    parser.add_argument("--precision", default="", choices=["", "fp32", "bf16"], help="Default: by device.")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    device = torch.device(options.device)
+    kind = PRECISIONS[options.precision or ("bf16" if device.type == "cuda" else "fp32")]
+    count = options.documents or (32 if options.quick else 128)
+    prompts = [each.ids[: each.prompt_length] for each in measuring.labelled_prompts(count)]
+    contenders = [
+        each for each in contenders_for(prompts, options.batch) if options.only in each.name + each.peer_of
+    ]
+    shape = measuring.shape_of(options.model_size)
+    print(measuring.machine(device))
+    print(f"model {options.model_size}: {shape}; {kind}; {count} prompts, at most {NEW} new tokens")
+    our_model = measuring.our_model(options.model_size, device, kind)
+    their_model = measuring.their_model(options.model_size, device, kind).eval()
+    taken = {each.name: Taken() for each in contenders}
+    for number in range(1 if options.quick else options.rounds):
+        for each in contenders:
+            if number == 0:  # once for nothing, with two prompts: kernels are chosen, weights laid out
+                first = Contender(each.name, each.prompts[:2], each.decodings[:1], 2)
+                theirs(their_model, first) if each.peer_of else ours(our_model, first)
+            run = (
+                (lambda one=each: theirs(their_model, one))
+                if each.peer_of
+                else (lambda one=each: ours(our_model, one))
+            )
+            measured(run, device, taken[each.name])
+            print(
+                f"round {number + 1}: {each.name} {taken[each.name].clock[-1]:.1f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+    report(shape, contenders, taken, device, kind)
+    print("\n".join(equal_shares(contenders, taken)))
+
+
+if __name__ == "__main__":
+    main()
