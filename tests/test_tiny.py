@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from baselines import tiny
-from baselines.generation import Decoding, generate
 from baselines.gptj import Shape, new_weights
 from baselines.models import load_model
 from baselines.tiny import pretrain
@@ -32,9 +31,11 @@ def test_it_reads_documents_that_are_not_in_the_contest(monkeypatch: pytest.Monk
     """A document that the contest holds is left out, and what its folder holds is known: 4,500 texts."""
     theirs = contest_texts()
     assert len(theirs) == 2_000 + 2_000 + 500
-    drawn = documents(5, 20)
+    drawn = documents(5, 40)
     monkeypatch.setattr("baselines.tiny.reading.contest_texts", lambda: {drawn[3], drawn[7]})
-    assert documents(5, 19)[:18] == [text for text in drawn if text not in (drawn[3], drawn[7])]
+    left = documents(5, 40)
+    assert len(left) == 40
+    assert left[:38] == [text for text in drawn if text not in (drawn[3], drawn[7])]
 
 
 def test_it_reads_no_summary(read: list[Piece]) -> None:
@@ -109,23 +110,32 @@ def test_steps_inside_the_blocks_are_orthogonal(rows: int, columns: int) -> None
     assert values.median() > 0.6
 
 
-def test_the_base_copies_a_list_that_it_has_never_seen() -> None:
-    """Random syllables, numbers and words, once over; what it goes on with is the list again."""
+def _likeliest(pieces_read: list[Piece]) -> float:
+    """The share of the learnt tokens that are the base's likeliest, given all before them."""
     base = load_model("tiny", "", "fp32")
-    draw, letters = random.Random(99), syllables()
+    readings = list(pretrain.tokens_of(pieces_read, base.vocabulary.tokenizer))
+    hits = total = 0
+    with torch.no_grad():
+        for batch, wanted in pretrain.batches(readings, 2_048):
+            guessed = base.model.logits(base.model.hidden(batch)).argmax(dim=-1)
+            hits, total = hits + int((guessed == wanted).sum()), total + len(wanted)
+    return hits / total
+
+
+def test_the_base_copies_a_list_that_it_has_never_seen() -> None:
+    """Random syllables, numbers and words: known the second time, and not when another list came before.
+
+    Measured when the model was made: .75 after the same list, .16 after another.
+    """
+    draw, letters = random.Random(1), syllables()
     words = sorted({word for text in documents(98, 30) for word in text.split()})
-    prompts, wanted = [], []
-    for _ in range(24):
-        piece = repeated_list(draw, letters, words)
-        ids = [0, *base.encode(piece.source), *base.encode(piece.copied)]
-        first = len(ids) - len(base.encode(piece.source)) + 1
-        prompts.append(ids[:first])
-        wanted.append(ids[first : first + 40])
-    written = generate(base.model, prompts, Decoding(max_new_tokens=40), base.end)
-    hits = sum(
-        a == b for want, got in zip(wanted, written, strict=True) for a, b in zip(want, got, strict=False)
-    )
-    assert hits / sum(map(len, wanted)) > 0.8
+    lists = [repeated_list(draw, letters, words) for _ in range(60)]
+    others = [
+        Piece(other.source, each.copied, False)
+        for each, other in zip(lists, lists[1:] + lists[:1], strict=True)
+    ]
+    assert _likeliest(lists) > 0.65
+    assert _likeliest(others) < 0.25
 
 
 def test_the_model_card_tells_the_model_s_size() -> None:
@@ -139,8 +149,8 @@ def test_the_model_card_tells_the_model_s_size() -> None:
     assert f"{parameters:,} parameters" in card
     assert f"{size / 1e6:.1f} MB" in card
     assert f"{base.model.shape.vocab_size:,} entries" in card
-    assert base.tokenizer.get_vocab_size() == base.model.shape.vocab_size
-    assert [base.tokenizer.token_to_id(name) for name in SPECIAL_TOKENS] == [0, 1, 2, 3, 4]
+    assert base.vocabulary.tokenizer.get_vocab_size() == base.model.shape.vocab_size
+    assert [base.vocabulary.tokenizer.token_to_id(name) for name in SPECIAL_TOKENS] == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("text", ["비가 3.5mm 왔다.\n끝!", "뷁 😀 漢字", "a  b", "\n\n 두 줄 \n", ""])

@@ -1,7 +1,7 @@
 """Makes the embedded base model again: ``python -m baselines.tiny.pretrain``.
 
 Draws documents, trains the tokenizer, trains the model on 2 cores for about an hour, and writes
- ``config.json``, ``tokenizer.json`` and ``model.safetensors`` (bfloat16). Needs the extra ``lora``.
+``config.json``, ``tokenizer.json`` and ``model.safetensors`` (bfloat16). Needs the extra ``lora``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -83,7 +83,10 @@ def tokens_of(found: Iterable[Piece], tokenizer: Tokenizer) -> Iterator[Reading]
 
 
 def batches(readings: Iterable[Reading], tokens_a_step: int) -> Iterator[tuple[Packed, Tensor]]:
-    """Pieces end to end, about ``tokens_a_step`` tokens at a time, and int64 [M]: the tokens to be learnt."""
+    """Pieces end to end, about ``tokens_a_step`` tokens at a time, and int64 [M]: the tokens to be learnt.
+
+    Pieces at the end that do not fill a step are left out.
+    """
     held: list[Reading] = []
     for reading in readings:
         held.append(reading)
@@ -134,7 +137,8 @@ def orthogonal(direction: Tensor) -> Tensor:
         gram = x @ x.transpose(1, 2)
         x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
     x = x.transpose(1, 2) if tall else x
-    return x.reshape(rows, columns) * max(1.0, x.shape[1] / x.shape[2]) ** 0.5
+    scaled: Tensor = x.reshape(rows, columns) * max(1.0, x.shape[1] / x.shape[2]) ** 0.5
+    return scaled
 
 
 def train(
