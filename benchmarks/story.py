@@ -40,7 +40,8 @@ STEPS = (
     Step("rank-4-mini", "official-mini"),
     Step("adamw-mini", "official-mini"),
     Step("warm-restarts-mini", "adamw-mini"),
-    Step("beams-mini", "adamw-mini"),
+    Step("t5-beams-mini", "adamw-mini"),
+    Step("all-linear-mini", "warm-restarts-mini"),
 )
 
 
