@@ -1,9 +1,10 @@
 """What the benchmarks of training and of decoding share: one model, one set of documents, one machine.
 
-The model is the embedded one (``baselines/tiny``) with its vocabulary padded to 50,400 entries, the size of
-GPT-J's and near KoGPT's: most of a small model's work is then its output layer, as it is for anybody who
-shrinks a real one. ``6b`` is GPT-J's own shape with random weights, for a GPU. The documents are the sample
-contest's ``train.csv``, read by the embedded tokenizer.
+The model, six blocks 256 wide, is the embedded one (``baselines/tiny``) with blocks on top that add next to
+nothing, and its vocabulary padded to 50,400 entries, the size of GPT-J's and near KoGPT's: most of a small
+model's work is then its output layer, as it is for anybody who shrinks a real one. It writes what the embedded
+model writes, so outputs end where outputs end. ``6b`` is GPT-J's own shape with random weights, for a GPU. The
+documents are the sample contest's ``train.csv``, read by the embedded tokenizer.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ END = 1
 NEVER_SAID = -30.0
 """Bias of the entries that pad the vocabulary: they cost what any entry costs, and are never said."""
 
+LAYERS = 6
+"""Blocks of ``20m``, however few the embedded model has."""
+
 SIZES = ("20m", "6b", "toy")
 """``20m``: the embedded model, padded. ``6b``: GPT-J's shape. ``toy``: two narrow blocks, to try a script."""
 
@@ -46,7 +50,8 @@ def shape_of(size: str) -> Shape:
     """
     if size == "20m":
         config = json.loads((TINY / "config.json").read_text(encoding="utf-8"))
-        return Shape.from_config(config | {"vocab_size": VOCABULARY})
+        layers = max(LAYERS, int(config["n_layer"]))
+        return Shape.from_config(config | {"vocab_size": VOCABULARY, "n_layer": layers})
     sizes = {
         "6b": {"n_embd": 4096, "n_layer": 28, "n_head": 16, "rotary_dim": 64},
         "toy": {"n_embd": 64, "n_layer": 2, "n_head": 4, "rotary_dim": 8, "vocab_size": 7_000},
@@ -56,34 +61,60 @@ def shape_of(size: str) -> Shape:
 
 def weights(size: str, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
     """The weights of ``size`` by transformers' names, the same at every call."""
-    shape = shape_of(size)
+    shape, generator = shape_of(size), torch.Generator(device).manual_seed(0)
     if size == "20m":
-        state = load_file(TINY / "model.safetensors")
-        spare = shape.vocab_size - state["transformer.wte.weight"].shape[0]
-        generator = torch.Generator().manual_seed(0)
-        rows = torch.empty(spare, shape.n_embd).normal_(0.0, 0.02, generator=generator)
-        state["transformer.wte.weight"] = torch.cat([state["transformer.wte.weight"].float(), rows])
-        state["lm_head.bias"] = torch.cat([state["lm_head.bias"].float(), torch.full((spare,), NEVER_SAID)])
-        return {name: tensor.to(device, dtype) for name, tensor in state.items()}
-    generator = torch.Generator(device).manual_seed(0)
-
-    def normal(*sizes: int) -> Tensor:
-        return torch.empty(sizes, dtype=dtype, device=device).normal_(0.0, 0.02, generator=generator)
-
-    d, inner = shape.n_embd, shape.n_inner
-    sizes = {"attn.q_proj": (d, d), "attn.k_proj": (d, d), "attn.v_proj": (d, d), "attn.out_proj": (d, d),
-             "mlp.fc_in": (inner, d), "mlp.fc_out": (d, inner)}  # fmt: skip
-    state = {name: normal(shape.vocab_size, d) for name in ("transformer.wte.weight", "lm_head.weight")}
-    norms = [f"transformer.h.{layer}.ln_1" for layer in range(shape.n_layer)] + ["transformer.ln_f"]
+        return _embedded(shape, device, dtype)
+    state: dict[str, Tensor] = {}
     for layer in range(shape.n_layer):
-        state |= {f"transformer.h.{layer}.{name}.weight": normal(*size) for name, size in sizes.items()}
-        for name, wide in (("fc_in", inner), ("fc_out", d)):
-            state[f"transformer.h.{layer}.mlp.{name}.bias"] = torch.zeros(wide, dtype=dtype, device=device)
-    for name in norms:
-        state[f"{name}.weight"] = torch.ones(d, dtype=dtype, device=device)
-        state[f"{name}.bias"] = torch.zeros(d, dtype=dtype, device=device)
+        state |= _random_block(shape, layer, 0.02, generator, dtype)
+    for name in ("transformer.wte.weight", "lm_head.weight"):
+        state[name] = _normal((shape.vocab_size, shape.n_embd), 0.02, generator, dtype)
     state["lm_head.bias"] = torch.zeros(shape.vocab_size, dtype=dtype, device=device)
-    return state
+    return state | _norm("transformer.ln_f", shape.n_embd, device, dtype)
+
+
+def _embedded(shape: Shape, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The embedded model's weights, with more blocks and a larger vocabulary."""
+    state = {name: tensor.float() for name, tensor in load_file(TINY / "model.safetensors").items()}
+    generator = torch.Generator().manual_seed(0)
+    table = state["transformer.wte.weight"]
+    spare = shape.vocab_size - len(table)
+    rows = _normal((spare, shape.n_embd), 0.02, generator, torch.float32)
+    state["transformer.wte.weight"] = torch.cat([table, rows])
+    state["lm_head.bias"] = torch.cat([state["lm_head.bias"], torch.full((spare,), NEVER_SAID)])
+    for layer in range(shape.n_layer):
+        if f"transformer.h.{layer}.ln_1.weight" not in state:
+            state |= _random_block(shape, layer, 0.002, generator, torch.float32)
+    return {name: tensor.to(device, dtype) for name, tensor in state.items()}
+
+
+def _random_block(
+    shape: Shape, layer: int, written: float, generator: torch.Generator, dtype: torch.dtype
+) -> dict[str, Tensor]:
+    """A block of normal weights; those that write into the residual stream have deviation ``written``."""
+    d, inner, at = shape.n_embd, shape.n_inner, f"transformer.h.{layer}"
+    state = {
+        f"{at}.attn.{name}.weight": _normal((d, d), 0.02, generator, dtype)
+        for name in ("q_proj", "k_proj", "v_proj")
+    }
+    state[f"{at}.attn.out_proj.weight"] = _normal((d, d), written, generator, dtype)
+    state[f"{at}.mlp.fc_in.weight"] = _normal((inner, d), 0.02, generator, dtype)
+    state[f"{at}.mlp.fc_out.weight"] = _normal((d, inner), written, generator, dtype)
+    state[f"{at}.mlp.fc_in.bias"] = torch.zeros(inner, dtype=dtype, device=generator.device)
+    state[f"{at}.mlp.fc_out.bias"] = torch.zeros(d, dtype=dtype, device=generator.device)
+    return state | _norm(f"{at}.ln_1", d, generator.device, dtype)
+
+
+def _norm(name: str, width: int, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
+    return {
+        f"{name}.weight": torch.ones(width, dtype=dtype, device=device),
+        f"{name}.bias": torch.zeros(width, dtype=dtype, device=device),
+    }
+
+
+def _normal(sizes: tuple[int, ...], spread: float, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+    empty = torch.empty(sizes, dtype=dtype, device=generator.device)
+    return empty.normal_(0.0, spread, generator=generator)
 
 
 def our_model(size: str, device: torch.device, dtype: torch.dtype) -> GPTJ:

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from baselines.gptj import GPTJ, Dropout, Packed, Shape, SummedCrossEntropy, gelu, new_weights, pack
 from baselines.models import new_adapter
+from baselines.search import Decoding, _sample, largest
 
 SHAPE = Shape(
     vocab_size=700, n_embd=32, n_layer=3, n_head=4, rotary_dim=4, n_inner=64, n_positions=64,
@@ -115,3 +116,29 @@ def test_rows_of_a_dropout_mask_are_unlike() -> None:
     assert mask.float().mean().item() == pytest.approx(0.3, abs=0.01)
     same = (mask[:200] == mask[200:]).float().mean().item()
     assert same == pytest.approx(0.3**2 + 0.7**2, abs=0.02)
+
+
+def test_the_largest_of_a_row_are_found_without_sorting_it() -> None:
+    """Values and places are topk's: 5,011 columns, the largest of one row in the last, ungrouped ones."""
+    scores = torch.randn(6, 5_011, generator=torch.Generator().manual_seed(7))
+    scores[2, 5_009] = 9.0
+    scores[3, 40:48] = torch.arange(8) + 10.0
+    values, places = largest(scores, 8)
+    expected = scores.topk(8, dim=-1)
+    assert torch.equal(values, expected.values)
+    assert torch.equal(places, expected.indices)
+
+
+@pytest.mark.parametrize(("top_p", "top_k"), [(1.0, 0), (0.9, 0), (0.95, 700), (1.0, 50)])
+def test_a_draw_far_down_the_ranking_is_the_one_that_sorting_finds(top_p: float, top_k: int) -> None:
+    """Nearly even shares of 20,000 tokens: most draws lie beyond the tokens that are looked at first."""
+    logits = torch.randn(40, 20_000, generator=torch.Generator().manual_seed(8)) * 0.3
+    draws = [(place + 0.5) / 40 for place in range(40)]
+    drawn = _sample(logits, Decoding(do_sample=True, top_p=top_p, top_k=top_k, temperature=0.8), draws)
+    ranked, tokens = (logits.double() / 0.8).sort(dim=-1, descending=True)
+    shares = ranked.masked_fill(torch.arange(20_000) >= (top_k or 20_000), -torch.inf).softmax(dim=-1)
+    shares = shares.masked_fill(shares.cumsum(dim=-1) - shares >= top_p, 0.0)
+    sums = (shares / shares.sum(dim=-1, keepdim=True)).cumsum(dim=-1)
+    for row, draw in enumerate(draws):
+        place = int((sums[row] <= draw).sum())
+        assert drawn[row] in tokens[row, max(0, place - 1) : place + 2]  # a neighbour, for sums in float32
