@@ -147,13 +147,19 @@ def test_processes_share_a_step() -> None:
 
 @pytest.mark.slow
 def test_an_exhausted_memory_says_what_to_lower(place: Path) -> None:
-    """A process that may have 3 GB, and batches of all examples at 400 tokens and 4,000 words more than fit."""
-    words = command(place, "poor", **{"per-device-train-batch-size": 32})
+    """A process that may take 10 MB more when training begins, and batches of 26 prompts of 450 tokens."""
+    template = "비가 많이 왔다. " * 90 + "{text} 요약:"
+    words = command(place, "poor", template=template, **{"per-device-train-batch-size": 26, "dev-size": 0})
     script = (
         "import resource, runpy, sys\n"
-        "import torch, baselines.finetuning, baselines.packed_model\n"
-        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
-        "resource.setrlimit(resource.RLIMIT_AS, (used + 60_000_000, resource.RLIM_INFINITY))\n"
+        "import torch._dynamo\n"
+        "from baselines.training import Training\n"
+        "run = Training.run\n"
+        "def poor(*arguments):\n"
+        "    used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "    resource.setrlimit(resource.RLIMIT_AS, (used + 10_000_000, resource.RLIM_INFINITY))\n"
+        "    return run(*arguments)\n"
+        "Training.run = poor\n"
         f"sys.argv = {words[1:]!r}\n"
         "runpy.run_path('cli.py', run_name='__main__')\n"
     )
