@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
 RECORD = "matbogi.json"
 """Beside an adapter: what must be the same when it is used as when it was trained."""
-RECORDED = ("model", "revision", "template", "chat_template", "max_input_tokens", "dev_size", "seed")
+RECORDED = (
+    "model", "revision", "template", "chat_template", "max_input_tokens", "max_new_tokens", "dev_size", "seed",
+)  # fmt: skip
 OWN_TO_A_RUN = (
     *(item.name for item in fields(Decoding)),
     "adapter", "resume", "grid", "report_to", "decode_batch_size", "trust_remote_code", "convert_weights",
@@ -61,7 +63,7 @@ def as_trained(config: Config) -> Config:
         kept = {name: type(getattr(config, name))(record[name]) for name in RECORDED}
     except (OSError, ValueError, KeyError, TypeError):
         raise UsageError(f"{path} cannot be read.", hint="Delete it to use the settings given here.") from None
-    free = ("dev_size", "seed", "revision")
+    free = ("dev_size", "seed", "revision", "max_new_tokens")
     said = {name: getattr(config, name) for name in kept if name not in free}
     wrong = [
         f"--{name.replace('_', '-')} {said[name]!r} where it was {kept[name]!r}"
@@ -73,7 +75,9 @@ def as_trained(config: Config) -> Config:
             f"The adapter in {config.adapter} was trained with other settings: {'; '.join(wrong)}.",
             hint="Leave these options out: the adapter's own are used.",
         )
-    return replace(config, **{name: value for name, value in kept.items() if name not in ("dev_size", "seed")})
+    own = ["dev_size", "seed"]
+    own += ["max_new_tokens"] if config.max_new_tokens != Config(model=config.model).max_new_tokens else []
+    return replace(config, **{name: value for name, value in kept.items() if name not in own})
 
 
 def _default(name: str) -> Any:

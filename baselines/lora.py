@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 NO_ADAPTER = "none"
 """The value of ``adapter`` that stands for the base model alone."""
 
-LEFT_TO_THE_MODEL = {"r": 0, "learning_rate": 0.0, "target_modules": "auto"}
+LEFT_TO_THE_MODEL = {"r": 0, "learning_rate": 0.0, "target_modules": "auto", "max_new_tokens": 0}
 """Values that stand for the model's own; the run card has what they became."""
-EMBEDDED = {"r": 16, "learning_rate": 4e-3, "target_modules": "all-linear"}
-"""What suits the embedded model: small models learn faster, and with more of themselves."""
-USUAL = {"r": 8, "learning_rate": 2e-4, "target_modules": "auto"}
+EMBEDDED = {"r": 16, "learning_rate": 4e-3, "target_modules": "all-linear", "max_new_tokens": 56}
+"""What suits the embedded model: small models learn faster, and with more of themselves; labels have 46 tokens
+at most."""
+USUAL = {"r": 8, "learning_rate": 2e-4, "target_modules": "auto", "max_new_tokens": 100}
 """The contest author's, for billions of parameters; ``auto`` is then peft's choice."""
 
 
@@ -81,7 +82,7 @@ class Config:
     eval_steps: int = setting(200, "Score the dev split every so many steps, and at the end.")
     save_steps: int = setting(0, "Write a checkpoint every so many steps too; 0 at dev scores alone.")
     early_stopping_patience: int = setting(0, "Stop after so many dev scores without a better one; 0 never.")
-    max_new_tokens: int = setting(96, "Longest summary, in tokens.")
+    max_new_tokens: int = setting(0, "Longest summary, in tokens; 0: 56 for tiny, 100 for others.")
     min_new_tokens: int = setting(0, "Shortest summary, in tokens.")
     max_characters: int = setting(0, "Cut summaries to so many characters, at a word; 0 does not.")
     min_characters: int = setting(0, "Shortest summary, in characters.")

@@ -396,5 +396,6 @@ def test_what_is_left_to_the_model_stands_in_the_settings() -> None:
     small, large = lora.Config(), lora.Config(model="kogpt")
     assert (small.r, small.learning_rate, small.target_modules) == (16, 4e-3, "all-linear")
     assert (large.r, large.learning_rate, large.target_modules) == (8, 2e-4, "auto")
+    assert (small.max_new_tokens, large.max_new_tokens) == (56, 100)
     assert lora.Config(r=4, learning_rate=1e-3).r == 4
     assert lora.Config(learning_rate=1e-3).learning_rate == 1e-3
