@@ -60,7 +60,7 @@ def as_trained(config: Config) -> Config:
         return config
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        kept = {name: type(getattr(config, name))(record[name]) for name in RECORDED}
+        kept = {name: type(getattr(config, name))(record[name]) for name in RECORDED if name in record}
     except (OSError, ValueError, KeyError, TypeError):
         raise UsageError(f"{path} cannot be read.", hint="Delete it to use the settings given here.") from None
     free = ("dev_size", "seed", "revision", "max_new_tokens")
