@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -182,19 +182,22 @@ class HubEngine:
                 "This model needs the package transformers, which is not installed.",
                 hint="python -m pip install -c constraints.txt transformers",
             ) from None
+        from baselines.models import objected
+
         self._name, self._precision = name, precision
         self._options: dict[str, Any] = {"revision": revision or None, "trust_remote_code": False}
-        self._tokenizer = _loaded(name, lambda: AutoTokenizer.from_pretrained(name, **self._options))
+        self._tokenizer = objected(name, lambda: AutoTokenizer.from_pretrained(name, **self._options))
         self._model: Any = None
         self.positions = self._read_positions()
 
     def _read_positions(self) -> int:
         from transformers import AutoConfig
 
-        config = _loaded(self._name, lambda: AutoConfig.from_pretrained(self._name, **self._options))
-        text = config.get_text_config()
-        named: Any = getattr(text, "max_position_embeddings", None) or getattr(text, "n_positions", None)
-        return int(named or 2**31)
+        from baselines.models import objected
+        from baselines.transformers_model import position_limit
+
+        config = objected(self._name, lambda: AutoConfig.from_pretrained(self._name, **self._options))
+        return position_limit(config) or 2**31
 
     def encode(self, request: Request) -> list[int]:
         """The conversation through the model's chat template."""
@@ -241,8 +244,10 @@ class HubEngine:
             import torch
             from transformers import AutoModelForCausalLM
 
-            kind = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self._precision]
-            model = _loaded(
+            from baselines.models import PRECISIONS, objected
+
+            kind = PRECISIONS[self._precision]
+            model = objected(
                 self._name,
                 lambda: AutoModelForCausalLM.from_pretrained(
                     self._name, dtype=kind, use_safetensors=True, **self._options
@@ -250,15 +255,3 @@ class HubEngine:
             )
             self._model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
         return self._model
-
-
-def _loaded(name: str, load: Callable[[], Any]) -> Any:
-    """What ``load`` gives; transformers' many objections as one message."""
-    try:
-        return load()
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UsageError(
-            f"The model {name!r} cannot be used: {reason}",
-            hint="Name a folder with config.json, a tokenizer and *.safetensors, or a causal model of the hub.",
-        ) from None

@@ -21,9 +21,6 @@ from baselines.cached_rows import CachedRows, EncodedRows, padded
 from baselines.prompts import LabelledPrompt
 from baselines.vocabulary import Vocabulary
 
-IGNORED = -100
-"""The label that transformers leaves out of the loss."""
-
 
 class TransformersModel:
     """A model of transformers; ``peft`` has its adapter, or is the model itself where there is none.
