@@ -49,7 +49,9 @@ class OpenAIClient:
 
         begin = time.perf_counter()
         try:
-            answer: Any = client.chat.completions.create(**self._body(request))
+            # The path by its name: the package's typed call checks what we built ourselves and models what
+            # we read ourselves, which is a third of a request's processor time.
+            answer: object = client.post("/chat/completions", body=self._body(request), cast_to=object)
         except openai.APITimeoutError:
             raise ChatFailure("time-out") from None
         except openai.APIConnectionError as error:
@@ -165,38 +167,42 @@ def refuse_open_key(address: str, key: str) -> None:
         )
 
 
-def read_answer(answer: Any, seconds: float, hide: Callable[[str], str] = str) -> Reply:
-    """The reply in a chat completion as the package hands it over; nothing in it is taken on trust.
+def read_answer(answer: object, seconds: float, hide: Callable[[str], str] = str) -> Reply:
+    """The reply in a chat completion, parsed JSON; nothing in it is taken on trust.
 
     ``hide`` takes secrets out of every text.
 
     Raises:
         ChatFailure: it is no chat completion, holds a refusal, or nothing.
     """
-    choices = getattr(answer, "choices", None)
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    message = getattr(choice, "message", None)
-    if message is None:
+    whole = _fields(answer)
+    choices = whole.get("choices")
+    choice = _fields(choices[0]) if isinstance(choices, list) and choices else {}
+    message, finish = _fields(choice.get("message")), choice.get("finish_reason")
+    text = message.get("content")
+    if not message or not isinstance(text, str | None):
         raise ChatFailure("garbage", hide(str(answer)))
-    text, finish = getattr(message, "content", None), getattr(choice, "finish_reason", None)
-    if text is not None and not isinstance(text, str):
-        raise ChatFailure("garbage", hide(str(answer)))
-    usage, model = getattr(answer, "usage", None), getattr(answer, "model", None)
+    usage, model = _fields(whole.get("usage")), whole.get("model")
     reply = Reply(
         hide(text or ""),
         hide(model) if isinstance(model, str) else "",
-        _count(getattr(usage, "prompt_tokens", None)),
-        _count(getattr(usage, "completion_tokens", None)),
+        _count(usage.get("prompt_tokens")),
+        _count(usage.get("completion_tokens")),
         finish == "length",
         seconds,
     )
-    refusal = getattr(message, "refusal", None)
+    refusal = message.get("refusal")
     if refusal or finish == "content_filter":
         raise ChatFailure("refused", hide(str(refusal or "content filter")), reply=reply)
     if not reply.text.strip():
         detail = "it stopped at max_tokens before the first word" if reply.stopped_early else ""
         raise ChatFailure("empty", detail, reply=reply)
     return reply
+
+
+def _fields(value: object) -> dict[str, object]:
+    """``value`` if it is a JSON object, else one without fields."""
+    return value if isinstance(value, dict) else {}
 
 
 def _count(value: object) -> int | None:
