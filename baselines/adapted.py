@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from baselines.prompts import LabelledPrompt
 from baselines.vocabulary import Vocabulary
@@ -38,6 +38,22 @@ class Rows(Protocol):
         ...
 
 
+@runtime_checkable
+class Refillable(Rows, Protocol):
+    """Rows that can be given further prompts while others still write."""
+
+    def refill(self, places: Sequence[int], prompts: Sequence[Sequence[int]]) -> Tensor:
+        """Float32 [prompts, V]: what may follow each of ``prompts``, which take ``places`` of the batch.
+
+        Those are places of prompts that have ended, or the next ones behind all others, up to as many as
+        there were at first. ``select`` comes next, with one row to each new prompt so far.
+
+        Raises:
+            ValueError: a prompt is longer than all the first ones.
+        """
+        ...
+
+
 class Reader(Protocol):
     """A model as it is now, for decoding alone."""
 
@@ -46,8 +62,8 @@ class Reader(Protocol):
         """Tokens a prompt and what is written after it may have together; None where nothing limits them."""
         ...
 
-    def rows(self, prompts: Sequence[Sequence[int]], room: int) -> Rows:
-        """Read ``prompts``, each of which at most ``room`` tokens will follow."""
+    def rows(self, prompts: Sequence[Sequence[int]], room: int, width: int) -> Rows:
+        """Read ``prompts``, each of which at most ``room`` tokens will follow in at most ``width`` rows."""
         ...
 
 

@@ -7,18 +7,20 @@ its own affair (``baselines.adapted.Rows``); how tokens are chosen is ``baseline
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from baselines.adapted import Reader, Rows
-from baselines.search import Decoding, Search, Text, new_search
+from baselines.adapted import Reader, Refillable, Rows
+from baselines.search import Decoding, Moves, Search, Text, new_search
 
 __all__ = ["Decoding", "generate", "generate_each"]
 
 SPARE = 0.75
-"""Ended prompts are taken out of a batch when no more than this share is left: taking out costs a copy."""
+"""A batch that is filled to no more than this share gets new prompts, or goes on without the ended ones."""
 
 
 def generate(
@@ -61,69 +63,115 @@ def generate_each(
     if not all(prompts) or (limit is not None and longest + room > limit):
         raise ValueError(f"prompts hold 1 to {(limit or longest) - room} tokens, not {longest}")
     numbers = range(len(prompts)) if numbers is None else numbers
-    written: list[list[list[int]]] = [[[] for _ in prompts] for _ in decodings]
-    by_length = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-    for start in range(0, len(prompts), batch_size):
-        chosen = by_length[start : start + batch_size]
-        documents = [numbers[index] for index in chosen]
-        searches = [new_search(decoding, end, documents, text) for decoding in decodings]
-        _run(model.rows([prompts[index] for index in chosen], room), searches)
-        for search, results in zip(searches, written, strict=True):
-            for place, index in enumerate(chosen):
-                results[index] = search.result(place)
-        if progress is not None:
-            progress(min(start + batch_size, len(prompts)))
-    return written
+    searches = [new_search(decoding, end, numbers, text) for decoding in decodings]
+    # The longest first: a prompt that takes another's place fits into it.
+    waiting = deque(sorted(range(len(prompts)), key=lambda index: -len(prompts[index])))
+    while waiting:
+        first = [waiting.popleft() for _ in range(min(batch_size, len(waiting)))]
+        rows = model.rows([prompts[index] for index in first], room, sum(search.width for search in searches))
+        _Batch(rows, searches, prompts, batch_size, first).run(waiting, progress or (lambda _: None))
+    return [[search.result(index) for index in range(len(prompts))] for search in searches]
 
 
-def _run(rows: Rows, searches: Sequence[Search]) -> None:
-    """Let all ``searches`` choose, token by token, until every prompt has ended in each of them."""
-    logits = rows.first_logits[:, None]  # [B, 1, V]; R rows from the second step on
-    count = len(logits)
-    places = list(range(count))
-    # For each prompt of the batch, the searches still going and the rows of each.
-    going = [[(number, [0] * search.width) for number, search in enumerate(searches)] for _ in places]
-    while True:
-        moves = _choose(searches, places, going, logits)
-        alive = [at for at, each in enumerate(moves) if each]
-        if not alive:
-            return
-        kept = alive if len(alive) <= SPARE * len(places) else list(range(len(places)))
-        width = max(sum(len(steps) for _, steps in moves[at]) for at in alive)
-        parents, tokens = [[0] * width for _ in kept], [[0] * width for _ in kept]
-        after = []
-        for place, at in enumerate(kept):
-            slot, left = 0, []
-            for number, steps in moves[at]:
-                for offset, (parent, token) in enumerate(steps):
-                    parents[place][slot + offset], tokens[place][slot + offset] = parent, token
-                left.append((number, list(range(slot, slot + len(steps)))))
-                slot += len(steps)
-            after.append(left)
-        rows.select(kept, torch.tensor(parents, device=logits.device))
-        places, going = [places[at] for at in kept], after
-        logits = rows.step(torch.tensor(tokens, device=logits.device))
+Going = list[tuple[int, list[int]]]
+"""For one prompt, the searches that still go on, by number, and the row of each of a search's beams."""
+
+Steps = list[tuple[int, Moves]]
+"""For one prompt, the searches that go on and their moves, with parents among all rows of the prompt."""
 
 
-def _choose(
-    searches: Sequence[Search],
-    places: Sequence[int],
-    going: Sequence[Sequence[tuple[int, list[int]]]],
-    logits: Tensor,
-) -> list[list[tuple[int, list[tuple[int, int]]]]]:
-    """For each prompt of the batch, the searches that go on and their moves, with parents among all rows."""
-    moves: list[list[tuple[int, list[tuple[int, int]]]]] = [[] for _ in places]
-    rows = logits.shape[1]
-    for number, search in enumerate(searches):
-        mine = [(at, slots) for at, each in enumerate(going) for n, slots in each if n == number]
-        if not mine:
-            continue
-        flat = [at * rows + slot for at, slots in mine for slot in slots]
-        seen = logits.flatten(0, 1)
-        if flat != list(range(len(seen))):
-            seen = seen[torch.tensor(flat, device=logits.device)]
-        chosen = search.choose([places[at] for at, _ in mine], seen.unflatten(0, (len(mine), search.width)))
-        for (at, slots), steps in zip(mine, chosen, strict=True):
-            if steps:
-                moves[at].append((number, [(slots[parent], token) for parent, token in steps]))
-    return moves
+@dataclass
+class _Batch:
+    """Prompts that are being continued by all ``searches``: ``places`` says which prompt each place holds."""
+
+    rows: Rows
+    searches: Sequence[Search]
+    prompts: Sequence[Sequence[int]]
+    size: int
+    places: list[int]
+    going: list[Going] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.going = [self._start() for _ in self.places]
+
+    def _start(self) -> Going:
+        return [(number, [0] * search.width) for number, search in enumerate(self.searches)]
+
+    def run(self, waiting: deque[int], progress: Callable[[int], object]) -> None:
+        """Go on until every prompt has ended; where rows can be refilled, none is ``waiting`` then either."""
+        steps = self._choose(self.places, self.going, self.rows.first_logits[:, None])
+        while True:
+            if isinstance(self.rows, Refillable):
+                self._refill(self.rows, waiting, steps)
+            alive = [at for at, each in enumerate(steps) if each]
+            progress(len(self.prompts) - len(waiting) - len(alive))
+            if not alive:
+                return
+            device = self.rows.first_logits.device
+            kept = self._kept(alive)
+            parents, tokens = self._move(kept, steps)
+            self.rows.select(kept, torch.tensor(parents, device=device))
+            logits = self.rows.step(torch.tensor(tokens, device=device))
+            steps = self._choose(self.places, self.going, logits)
+
+    def _refill(self, rows: Refillable, waiting: deque[int], steps: list[Steps]) -> None:
+        """Read waiting prompts into the places of ended ones, and behind the last, and start them."""
+        while waiting:
+            dead = [at for at, each in enumerate(steps) if not each]
+            free = [*dead, *range(len(self.places), self.size)]
+            if len(free) < (1 - SPARE) * self.size:
+                return
+            at = free[: len(waiting)]
+            new = [waiting.popleft() for _ in at]
+            logits = rows.refill(at, [self.prompts[index] for index in new])
+            going = [self._start() for _ in new]
+            first = self._choose(new, going, logits[:, None])
+            for place, index, rows_of_it, chosen in zip(at, new, going, first, strict=True):
+                if place == len(self.places):
+                    self.places.append(index)
+                    self.going.append(rows_of_it)
+                    steps.append(chosen)
+                self.places[place], self.going[place], steps[place] = index, rows_of_it, chosen
+
+    def _kept(self, alive: list[int]) -> list[int]:
+        """The old places of those that go on: of the living alone, few of which move, where that is cheap."""
+        if not isinstance(self.rows, Refillable):
+            return alive if len(alive) <= SPARE * len(self.places) else list(range(len(self.places)))
+        still = [at for at in alive if at < len(alive)]
+        last = iter(alive[len(still) :])
+        staying = set(still)
+        return [at if at in staying else next(last) for at in range(len(alive))]
+
+    def _move(self, kept: list[int], steps: Sequence[Steps]) -> tuple[list[list[int]], list[list[int]]]:
+        """Parents and tokens [kept, rows] of the next rows. Searches that have written the same share a row."""
+        rows: list[dict[tuple[int, int], int]] = []  # of each prompt: from parent and token to the new row
+        going: list[Going] = []
+        for at in kept:
+            mine: dict[tuple[int, int], int] = {}
+            going.append([
+                (number, [mine.setdefault(move, len(mine)) for move in moves]) for number, moves in steps[at]
+            ])  # fmt: skip
+            rows.append(mine)
+        width = max(map(len, rows))
+        moves = [[*each, *[(0, 0)] * (width - len(each))] for each in rows]
+        self.places, self.going = [self.places[at] for at in kept], going
+        return [[parent for parent, _ in each] for each in moves], [
+            [token for _, token in each] for each in moves
+        ]
+
+    def _choose(self, places: Sequence[int], going: Sequence[Going], logits: Tensor) -> list[Steps]:
+        """The steps of the prompts at ``places``, from ``logits`` [places, rows, V]."""
+        steps: list[Steps] = [[] for _ in places]
+        width, seen = logits.shape[1], logits.flatten(0, 1)
+        for number, search in enumerate(self.searches):
+            mine = [(at, rows) for at, each in enumerate(going) for n, rows in each if n == number]
+            if not mine:
+                continue
+            flat = [at * width + row for at, rows in mine for row in rows]
+            whole = flat == list(range(len(seen)))
+            own = seen if whole else seen[torch.tensor(flat, device=logits.device)]
+            moves = search.choose([places[at] for at, _ in mine], own.unflatten(0, (len(mine), -1)))
+            for (at, rows), each in zip(mine, moves, strict=True):
+                if each:
+                    steps[at].append((number, [(rows[parent], token) for parent, token in each]))
+        return steps

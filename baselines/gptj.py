@@ -224,13 +224,13 @@ class GPTJ:
         """Tokens that a prompt and its summary may have together."""
         return self.shape.n_positions
 
-    def rows(self, prompts: Sequence[Sequence[int]], room: int) -> GPTJRows:
+    def rows(self, prompts: Sequence[Sequence[int]], room: int, width: int) -> GPTJRows:
         """As ``baselines.adapted.Reader``. The weights must not change between calls."""
         from baselines.gptj_rows import GPTJRows, Products
 
         if self._products is None:
             self._products = Products(self)
-        return GPTJRows(self, self._products, prompts, room)
+        return GPTJRows(self, self._products, prompts, room, width)
 
     # --- rotary positions ---
 

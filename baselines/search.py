@@ -139,7 +139,7 @@ class Single:
             draws = [float(self.draws[place][len(self.written[place])]) for place in places]
             tokens = _sample(scores, rules.decoding, draws).tolist()
         else:
-            tokens = scores.argmax(dim=-1).tolist()
+            tokens = _best(scores).tolist()
         moves: list[Moves] = []
         for so_far, token in zip(written, tokens, strict=True):
             if token == rules.end:
@@ -190,6 +190,9 @@ def _completing(tokens: Sequence[int], size: int) -> list[int]:
 LIKELY = 256
 """Tokens that a draw is first looked for among; it is seldom found outside, whatever the vocabulary."""
 
+RANGE = 1024
+"""Columns in which the place of a maximum is looked for."""
+
 GROUP = 32
 """Columns of which ``largest`` first takes the maximum alone."""
 
@@ -213,6 +216,24 @@ def largest(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
     tail = torch.arange(groups * GROUP, size, device=scores.device).expand(rows, -1)
     best = torch.cat([found, rest], dim=1).topk(count, dim=-1)
     return best.values, torch.cat([columns, tail], dim=1).gather(1, best.indices)
+
+
+def _best(scores: Tensor) -> Tensor:
+    """Int64 [rows]: the first largest of each row of ``scores`` [rows, V], as ``argmax`` gives it.
+
+    Torch's maximum is vectorised on a CPU and its argmax is not: the place is looked for in one range only.
+    """
+    rows, size = scores.shape
+    if scores.device.type != "cpu" or size <= RANGE:
+        return scores.argmax(dim=-1)
+    whole = size // RANGE * RANGE
+    ranges = scores[:, :whole].unflatten(-1, (-1, RANGE))
+    best, chosen = ranges.amax(dim=-1).max(dim=-1)
+    places: Tensor = chosen * RANGE + ranges[torch.arange(rows), chosen].argmax(dim=-1)
+    if whole < size:
+        rest, behind = scores[:, whole:].max(dim=-1)
+        places = torch.where(rest > best, whole + behind, places)
+    return places
 
 
 def _sample(logits: Tensor, decoding: Decoding, draws: Sequence[float]) -> Tensor:
@@ -260,13 +281,12 @@ class Beams:
     """Beam search as transformers' ``_beam_search`` with ``early_stopping=False`` does it."""
 
     def __init__(self, rules: Rules, count: int) -> None:
-        self.rules, self.width, self.step = rules, rules.decoding.num_beams, 0
+        self.rules, self.width = rules, rules.decoding.num_beams
         start: list[tuple[float, list[int]]] = [(0.0, []), *((NEVER, []) for _ in range(self.width - 1))]
         self.beams = [_Hypotheses(list(start), []) for _ in range(count)]
 
     def choose(self, places: Sequence[int], logits: Tensor) -> list[Moves]:
         """As ``Search``."""
-        self.step += 1
         beams = [self.beams[place] for place in places]
         moves = []
         for each, (scores, flat) in zip(beams, self._candidates(logits, beams), strict=True):
@@ -308,7 +328,7 @@ class Beams:
             tokens = [*beams.running[parent][1], token]
             over = token == end or self.rules.over(tokens)
             if over and rank < self.width:
-                beams.ended.append((score / self.step**penalty, tokens))
+                beams.ended.append((score / len(tokens) ** penalty, tokens))
             if not over and len(running) < self.width:
                 running.append((score, tokens))
                 chosen.append((parent, token))
@@ -320,5 +340,5 @@ class Beams:
         """Whether a running beam could still displace an ended one."""
         if not beams.running or len(beams.ended) < self.width:
             return bool(beams.running)
-        best, last = beams.running[0][0], beams.ended[-1][0]
-        return best > last * float(self.step**self.rules.decoding.length_penalty)
+        (best, tokens), (last, _) = beams.running[0], beams.ended[-1]
+        return best > last * float(len(tokens) ** self.rules.decoding.length_penalty)

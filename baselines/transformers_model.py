@@ -123,8 +123,8 @@ class TransformersModel:
         self.peft.eval()
         return self
 
-    def rows(self, prompts: Sequence[Sequence[int]], room: int) -> Rows:
-        """As ``Reader``; ``room`` is not needed, the cache grows."""
+    def rows(self, prompts: Sequence[Sequence[int]], room: int, width: int) -> Rows:
+        """As ``Reader``; ``room`` and ``width`` are not needed, the cache grows."""
         if self.is_encoder_decoder:
             return EncodedRows(self.base, prompts, self.start)
         return CachedRows(self.base, prompts)  # peft has put the adapter's layers into it

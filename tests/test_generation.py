@@ -1,0 +1,173 @@
+"""Decoding many documents at once: who shares a batch, a row or a slot changes nothing of what is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from baselines.generation import Decoding, generate, generate_each
+from baselines.gptj import GPTJ, Shape, new_weights
+from baselines.gptj_rows import GPTJRows, Products
+from baselines.search import RANGE, _best
+
+END = 1
+ROOM = 12
+SHAPE = Shape(
+    vocab_size=300, n_embd=32, n_layer=3, n_head=4, rotary_dim=4, n_inner=64, n_positions=64,
+    layer_norm_epsilon=1e-5, tie_word_embeddings=True,
+)  # fmt: skip
+WAYS = (
+    Decoding(max_new_tokens=ROOM),
+    Decoding(max_new_tokens=ROOM, num_beams=2),
+    Decoding(max_new_tokens=ROOM, num_beams=3),
+    Decoding(max_new_tokens=ROOM, num_beams=3, length_penalty=0.2),
+    Decoding(max_new_tokens=ROOM, do_sample=True, top_p=0.9, seed=3),
+    Decoding(max_new_tokens=ROOM, repetition_penalty=1.3),
+    Decoding(max_new_tokens=4),
+)
+
+
+@pytest.fixture(scope="module")
+def model() -> GPTJ:
+    """Random weights that end a text after anything from no token to all of them."""
+    made = new_weights(SHAPE, torch.Generator().manual_seed(1), spread=0.3)
+    made.head_bias[END] = 4.0
+    return made
+
+
+@pytest.fixture(scope="module")
+def prompts() -> list[list[int]]:
+    """30 prompts of 2 to 40 tokens."""
+    draw = torch.Generator().manual_seed(2)
+    lengths = torch.randint(2, 41, (30,), generator=draw).tolist()
+    return [torch.randint(3, 300, (length,), generator=draw).tolist() for length in lengths]
+
+
+@pytest.fixture(scope="module")
+def alone(model: GPTJ, prompts: list[list[int]]) -> list[list[list[int]]]:
+    """What each prompt gives by itself, for each way of decoding by itself."""
+    return [
+        [generate(model, [prompt], way, END, 1, numbers=[number])[0] for number, prompt in enumerate(prompts)]
+        for way in WAYS
+    ]
+
+
+def test_the_fixture_has_outputs_of_many_lengths(alone: list[list[list[int]]]) -> None:
+    """Else the tests below would show nothing: some end at once, some in the middle, some at the limit."""
+    assert {0, ROOM} < {len(each) for each in alone[0]}
+    assert len({len(each) for each in alone[0]}) > 4
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8, 64])
+def test_prompts_that_take_each_other_s_places_give_what_they_give_alone(
+    model: GPTJ, prompts: list[list[int]], alone: list[list[list[int]]], batch_size: int
+) -> None:
+    """All ways at once in batches that are refilled, and greedy decoding by itself, whose cache is another."""
+    assert generate_each(model, prompts, WAYS, END, batch_size) == alone
+    assert generate(model, prompts, WAYS[0], END, batch_size) == alone[0]
+
+
+class Watched:
+    """The model, with the rows of every step and the prompts of every reading noted."""
+
+    def __init__(self, model: GPTJ) -> None:
+        self.model, self.steps, self.read = model, list[tuple[int, int]](), list[int]()
+        self.full = list[bool]()  # at each step, whether more than three quarters of 8 places are taken
+
+    longest_prompt = SHAPE.n_positions
+
+    def rows(self, prompts: Sequence[Sequence[int]], room: int, width: int) -> GPTJRows:
+        """Rows that tell."""
+        made, steps, read, full = self.model.rows(prompts, room, width), self.steps, self.read, self.full
+        read.append(len(prompts))
+        step, refill = made.step, made.refill
+
+        def told(tokens: Tensor) -> Tensor:
+            steps.append((tokens.shape[0], tokens.shape[1]))
+            full.append(len(tokens) > 0.75 * 8 or sum(read) == 30)
+            return step(tokens)
+
+        def told_too(places: Sequence[int], prompts: Sequence[Sequence[int]]) -> Tensor:
+            read.append(len(prompts))
+            return refill(places, prompts)
+
+        made.step, made.refill = told, told_too  # type: ignore[method-assign]
+        return made
+
+
+def test_a_batch_stays_full_while_prompts_wait(model: GPTJ, prompts: list[list[int]]) -> None:
+    """Eight at a time: no step computes an ended prompt, and places are filled as soon as two are free."""
+    watched = Watched(model)
+    written = generate(watched, prompts, WAYS[0], END, 8)
+    # The end token costs no step: a text of n tokens takes n steps, the full ones one less.
+    assert sum(count for count, _ in watched.steps) == sum(min(len(each), ROOM - 1) for each in written)
+    assert sum(watched.read) == 30
+    assert watched.read[0] == 8
+    assert min(watched.read[:-1]) > 1  # a prompt alone is not worth reading
+    assert all(watched.full)
+
+
+def test_ways_of_decoding_that_have_written_the_same_share_a_row(model: GPTJ, prompts: list[list[int]]) -> None:
+    """Beams differ by their penalty only in when they stop: twice the same search costs one search's rows."""
+    twins = [WAYS[2], WAYS[3], WAYS[2]]
+    one, three = Watched(model), Watched(model)
+    generate_each(one, prompts, [WAYS[2]], END, 8)
+    generate_each(three, prompts, twins, END, 8)
+    assert max(width for _, width in three.steps) == max(width for _, width in one.steps) == 3
+
+
+def test_progress_counts_up_to_all_prompts(model: GPTJ, prompts: list[list[int]]) -> None:
+    """The numbers never fall, and the last is the number of prompts."""
+    seen: list[int] = []
+    generate_each(model, prompts, WAYS[:2], END, 8, seen.append)
+    assert seen == sorted(seen)
+    assert seen[-1] == 30
+
+
+def test_a_longer_prompt_than_the_first_ones_finds_no_room(model: GPTJ) -> None:
+    """It is refused, not cut."""
+    rows = model.rows([[5, 6, 7], [5, 6]], 4, 1)
+    with pytest.raises(ValueError, match="longer than the first ones, 3 tokens"):
+        rows.refill([1], [[5, 6, 7, 8]])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_weights_laid_out_for_the_processor_give_the_logits_of_plain_ones(
+    model: GPTJ, prompts: list[list[int]], monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
+) -> None:
+    """Prompts and a step, with one row and with two; float64 has no such kernel and is what both must equal."""
+    exact = [each.double() for each in logits_of(model.to(torch.device("cpu"), torch.float64), prompts)]
+    if dtype == torch.float32:
+        monkeypatch.setattr("baselines.gptj_rows.LAID_OUT_AT_MOST", 0)
+    plain = logits_of(model.to(torch.device("cpu"), dtype), prompts)
+    monkeypatch.undo()
+    laid_out = logits_of(model, prompts)
+    for ours, others, expected in zip(laid_out, plain, exact, strict=True):
+        assert (ours - expected).abs().max() < 1e-4
+        assert (others - expected).abs().max() < 1e-4
+
+
+def logits_of(model: GPTJ, prompts: Sequence[Sequence[int]]) -> Iterator[Tensor]:
+    """Logits after the prompts and after one more token, for one row to a prompt and for two."""
+    count = len(prompts)
+    with torch.no_grad():
+        for width in (1, 2):
+            rows = GPTJRows(model, Products(model), prompts, 2, width)
+            yield rows.first_logits
+            rows.select(range(count), torch.zeros(count, width, dtype=torch.int64))
+            yield rows.step(torch.arange(5, 5 + width).expand(count, width))
+
+
+def test_the_best_of_a_row_is_the_first_largest() -> None:
+    """As torch's argmax: within ranges, across them, behind the last whole one, and where all are equal."""
+    draw = torch.Generator().manual_seed(3)
+    scores: Any = torch.randint(0, 40, (50, 3 * RANGE + 17), generator=draw).float()  # ties in plenty
+    scores[0] = 2.0
+    scores[1, 3 * RANGE + 5] = 99.0
+    scores[2] = -torch.inf
+    scores[3, [RANGE - 1, RANGE, 3 * RANGE]] = 50.0
+    assert torch.equal(_best(scores), torch.tensor([int((row == row.max()).nonzero()[0]) for row in scores]))
