@@ -884,7 +884,7 @@ def _going_on_later(name: str) -> Iterator[None]:
         yield
     except Interrupted as stop:
         say(safe(stop.message), bold=True)
-        say(f"Next: {_typed_again(name, {'resume': str(stop.folder)})}")
+        say(f"Next: {_typed_again(name, stop.settings)}")
         raise click.exceptions.Exit(stop.exit_code) from None
 
 

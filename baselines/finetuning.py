@@ -7,7 +7,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,10 +20,11 @@ from baselines.lora import NO_ADAPTER, Config
 from baselines.models import Source, open_model
 from baselines.prompts import LabelledPrompt, Prompt, Template, split_dev
 from baselines.search import finish
+from baselines.tracking import check_trackers, open_tracker
 from baselines.training import History, Settings, Training, is_out_of_memory
 from baselines.world import World
 from harness.contest import Example
-from harness.errors import HarnessError, UsageError
+from harness.errors import HarnessError, Interrupted, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,20 +50,28 @@ def decoding_of(config: Config) -> Decoding:
     return Decoding(**{item.name: getattr(config, item.name) for item in fields(Decoding)})
 
 
-def as_trained(config: Config) -> Config:
-    """``config`` with what its adapter was trained with: base model, prompt, dev split.
+def read_record(config: Config) -> dict[str, Any]:
+    """What is written beside the adapter of ``config``: of ``RECORDED`` what there is, maybe nothing.
 
     Raises:
-        UsageError: ``config`` says otherwise, or the adapter's record cannot be read.
+        UsageError: the adapter's record cannot be read.
     """
     path = Path(config.adapter) / RECORD
     if not config.adapter or config.adapter == NO_ADAPTER or not path.is_file():
-        return config
+        return {}
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        kept = {name: type(getattr(config, name))(record[name]) for name in RECORDED if name in record}
+        return {name: type(getattr(config, name))(record[name]) for name in RECORDED if name in record}
     except (OSError, ValueError, KeyError, TypeError):
         raise UsageError(f"{path} cannot be read.", hint="Delete it to use the settings given here.") from None
+
+
+def as_trained(config: Config, kept: Mapping[str, Any]) -> Config:
+    """``config`` with what its adapter was trained with: base model, prompt, longest summary.
+
+    Raises:
+        UsageError: ``config`` says otherwise than the record ``kept`` beside the adapter.
+    """
     free = ("dev_size", "seed", "revision", "max_new_tokens")
     said = {name: getattr(config, name) for name in kept if name not in free}
     wrong = [
@@ -111,7 +120,10 @@ class Finetuning:
 
     def __init__(self, config: Config, job: Job) -> None:
         self.job, self.world = job, World.join()
-        self.config = as_trained(config)
+        if config.report_to:
+            check_trackers(config.report_to)
+        self.record = read_record(config)
+        self.config = as_trained(config, self.record)
         self.messages: list[str] = []
         self.labelled = [example for example in job.train if example.summary and example.summary.strip()]
         if not config.adapter and not self.labelled:
@@ -145,7 +157,8 @@ class Finetuning:
         prompts = [self._prompt(example) for example in self.job.test]
         notes["truncated_test_documents"] = self._tell_of_documents(prompts)
         started = time.perf_counter()
-        summaries = self._summaries([prompt.ids for prompt in prompts], self.job.progress)
+        with self._keeping_the_adapter():
+            summaries = self._summaries([prompt.ids for prompt in prompts], self.job.progress)
         notes["decoding_seconds"] = round(time.perf_counter() - started, 1)
         self._leave_to_the_first()
         return Outcome(summaries, notes | {"messages": self.messages})
@@ -164,7 +177,8 @@ class Finetuning:
             )
         decodings = [decoding_of(variant.config) for variant in chosen]
         mine = self.world.share(range(len(dev.prompts)))
-        with explained("decoding", "Lower --decode-batch-size, or try fewer ways at once."):
+        hint = "Lower --decode-batch-size, or try fewer ways at once."
+        with self._keeping_the_adapter(), explained("decoding", hint):
             written = generate_each(
                 self.model.reader(), [dev.prompts[number] for number in mine], decodings,
                 self.model.vocabulary.end, max(1, self.config.decode_batch_size // len(decodings)),
@@ -178,6 +192,19 @@ class Finetuning:
             trials.append(Trial(variant, dev.rows(texts), None, characters))
         self._leave_to_the_first()
         return trials
+
+    @contextmanager
+    def _keeping_the_adapter(self) -> Iterator[None]:
+        """After Ctrl-C: the adapter that was trained before is kept, and the command that goes on uses it."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            if self.config.adapter:  # it was there before this run
+                raise
+            raise Interrupted(
+                "Interrupted while decoding; the adapter is kept.",
+                settings={"adapter": str(self.job.folder / "adapter"), "resume": None},
+            ) from None
 
     # --- training ---
 
@@ -211,7 +238,7 @@ class Finetuning:
             training.resume()
         dev = self._dev_set()
         evaluate = None if dev is None else self._scorer(dev)
-        with self._log() as log:
+        with self._log(training.history.step) as log:
             training.run(evaluate, self._report(), log)
         if self.world.is_first:
             self.model.save(job.folder / "adapter")
@@ -224,17 +251,13 @@ class Finetuning:
         return self.job.progress if self.world.is_first else (lambda done, total, note: None)
 
     @contextmanager
-    def _log(self) -> Iterator[Callable[[int, Mapping[str, float]], object] | None]:
-        """Where the figures of every step go besides, if anywhere."""
+    def _log(self, begun: int) -> Iterator[Callable[[int, Mapping[str, float]], object] | None]:
+        """Where the figures of every step after ``begun`` go besides, if anywhere."""
         if not self.config.report_to or not self.world.is_first:
             yield None
             return
-        from dataclasses import asdict
-
-        from baselines.tracking import open_tracker
-
         folder = self.job.folder
-        tracker = open_tracker(self.config.report_to, folder, folder.name, asdict(self.config))
+        tracker = open_tracker(self.config.report_to, folder, folder.name, asdict(self.config), begun)
         try:
             yield tracker.log
         finally:
@@ -272,12 +295,8 @@ class Finetuning:
 
     def _dev_set(self) -> DevSet | None:
         """The examples that training held back, by the adapter's own split where it has a record of it."""
-        size, seed = self.config.dev_size, self.config.seed
-        path = Path(self.config.adapter) / RECORD
-        if self.config.adapter and path.is_file():
-            record = json.loads(path.read_text(encoding="utf-8"))
-            size, seed = int(record["dev_size"]), int(record["seed"])
-        _, held = split_dev(len(self.labelled), size, seed)
+        size = self.record.get("dev_size", self.config.dev_size)
+        _, held = split_dev(len(self.labelled), size, self.record.get("seed", self.config.seed))
         if not held:
             return None
         dev = [self.labelled[index] for index in held]

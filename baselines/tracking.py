@@ -2,7 +2,7 @@
 
 ::
 
-    tracker = open_tracker("tensorboard", folder, "lora", {"r": 8, "learning_rate": 2e-4})
+    tracker = open_tracker("tensorboard", folder, "lora", {"r": 8, "learning_rate": 2e-4}, begun=0)
     tracker.log(200, {"loss": 1.31, "dev": .2408})
     tracker.close()
 
@@ -19,6 +19,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -51,24 +52,27 @@ class Tracker(Protocol):
 class TensorBoard:
     """Events in ``folder/tensorboard``, with the settings for its HPARAMS page. Needs no torch."""
 
-    def __init__(self, folder: Path, title: str, settings: Settings) -> None:
+    def __init__(self, folder: Path, title: str, settings: Settings, begun: int) -> None:
+        from tensorboard.compat.proto.event_pb2 import SessionLog
         from tensorboard.plugins.hparams.summary_v2 import hparams_pb
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
         self._writer = EventFileWriter(str(folder / "tensorboard"), flush_secs=SECONDS_UNWRITTEN)
-        self._add(0, hparams_pb(dict(settings), trial_id=title))
+        self._add(0, summary=hparams_pb(dict(settings), trial_id=title))
+        if begun:  # readers forget what was told of later steps by the part of the run that was killed
+            self._add(begun + 1, session_log=SessionLog(status=SessionLog.START))
 
-    def _add(self, step: int, summary: Any) -> None:
+    def _add(self, step: int, **content: Any) -> None:
         from tensorboard.compat.proto.event_pb2 import Event
 
-        self._writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
+        self._writer.add_event(Event(wall_time=time.time(), step=step, **content))
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """As ``Tracker``."""
         from tensorboard.compat.proto.summary_pb2 import Summary
 
         scalars = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
-        self._add(step, Summary(value=scalars))
+        self._add(step, summary=Summary(value=scalars))
 
     def close(self) -> None:
         """As ``Tracker``."""
@@ -78,7 +82,7 @@ class TensorBoard:
 class MLflow:
     """A run of the experiment ``matbogi``; mlflow-skinny is enough, with the board's SQLAlchemy and Alembic."""
 
-    def __init__(self, folder: Path, title: str, settings: Settings) -> None:
+    def __init__(self, folder: Path, title: str, settings: Settings, begun: int) -> None:
         import mlflow
 
         self._mlflow = mlflow
@@ -98,7 +102,7 @@ class MLflow:
 class WandB:
     """A run of the project ``matbogi``; its files lie in ``folder/wandb``."""
 
-    def __init__(self, folder: Path, title: str, settings: Settings) -> None:
+    def __init__(self, folder: Path, title: str, settings: Settings, begun: int) -> None:
         import wandb
 
         # What this program prints stays on its terminal.
@@ -119,7 +123,7 @@ class WandB:
 class Trackio:
     """A run of the project ``matbogi``, on this machine; ``trackio show`` opens it."""
 
-    def __init__(self, folder: Path, title: str, settings: Settings) -> None:
+    def __init__(self, folder: Path, title: str, settings: Settings, begun: int) -> None:
         import trackio
 
         self._trackio = trackio
@@ -134,10 +138,10 @@ class Trackio:
         self._trackio.finish()
 
 
-Opener = Callable[[Path, str, Settings], Tracker]
+Opener = Callable[[Path, str, Settings, int], Tracker]
 
 TRACKERS: dict[str, Opener] = {"tensorboard": TensorBoard, "mlflow": MLflow, "wandb": WandB, "trackio": Trackio}
-"""Name to what opens it: called with the run's folder, its title and its settings."""
+"""Name to what opens it, given the run's folder, title and settings, and the steps after which it goes on."""
 
 PACKAGES = {"mlflow": "mlflow-skinny"}
 """What to install where the package is not called as the tracker is."""
@@ -168,8 +172,22 @@ class Several:
                 warnings.warn(f"{name} takes no more figures: {error}", stacklevel=3)
 
 
-def open_tracker(names: str, folder: Path, title: str, settings: Mapping[str, Any]) -> Tracker:
+def check_trackers(names: str) -> None:
+    """Look whether the trackers in ``names`` are known and their packages here; open nothing.
+
+    Raises:
+        UsageError: an unknown name, or a package that is not installed, with the line that installs it.
+    """
+    for name in _known(names):
+        if TRACKERS[name].__module__ == __name__ and find_spec(name) is None:
+            raise _not_installed(name, name)
+
+
+def open_tracker(names: str, folder: Path, title: str, settings: Mapping[str, Any], begun: int = 0) -> Tracker:
     """The trackers in ``names`` (with commas; none for an empty text), told ``title`` and ``settings``.
+
+    ``begun`` is the number of steps after which a run goes on that was stopped: TensorBoard replaces what it
+    was told of later ones. The others open another run.
 
     Raises:
         UsageError: an unknown name, or a package that is not installed, with the line that installs it.
@@ -178,7 +196,7 @@ def open_tracker(names: str, folder: Path, title: str, settings: Mapping[str, An
     opened: dict[str, Tracker] = {}
     for name in _known(names):
         try:
-            opened[name] = _open(name, folder, title, settings)
+            opened[name] = _open(name, folder, title, settings, begun)
         except HarnessError:
             Several(opened).close()
             raise
@@ -198,14 +216,18 @@ def _known(names: str) -> Sequence[str]:
     return chosen
 
 
-def _open(name: str, folder: Path, title: str, settings: Mapping[str, Any]) -> Tracker:
+def _not_installed(name: str, package: str | None) -> UsageError:
+    return UsageError(
+        f"The tracker {name} needs a package that is not installed: {package}.",
+        hint=f"python -m pip install -c constraints.txt {PACKAGES.get(name, name)}",
+    )
+
+
+def _open(name: str, folder: Path, title: str, settings: Mapping[str, Any], begun: int) -> Tracker:
     try:
-        return TRACKERS[name](folder, title, _plain(settings))
+        return TRACKERS[name](folder, title, _plain(settings), begun)
     except ModuleNotFoundError as error:
-        raise UsageError(
-            f"The tracker {name} needs a package that is not installed: {error.name}.",
-            hint=f"python -m pip install -c constraints.txt {PACKAGES.get(name, name)}",
-        ) from None
+        raise _not_installed(name, error.name) from None
     except Exception as error:
         raise HarnessError(
             f"The tracker {name} could not be started: {error}",

@@ -188,7 +188,7 @@ class Training:
             if asked and not last:
                 raise Interrupted(
                     f"Interrupted after step {history.step} of {total}; a checkpoint is written.",
-                    folder=self.folder,
+                    settings={"resume": str(self.folder)},
                 )
 
     def _step(self) -> tuple[float, int]:

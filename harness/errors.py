@@ -17,9 +17,8 @@ Anything else is a bug, keeps its traceback and exits with 1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 
@@ -112,13 +111,16 @@ class ServiceUnavailable(HarnessError):
 
 
 class Interrupted(HarnessError):
-    """A run that Ctrl-C has stopped, with everything saved; ``folder`` is where it can be gone on from.
+    """A run that Ctrl-C has stopped, with everything saved.
+
+    ``settings`` turn the command that was typed into the one that goes on: ``{"resume": "runs/…"}``, say. One
+    that is None is left out.
 
     The exit code is the shells' own for it: 128 and the number of the signal, SIGINT.
     """
 
     exit_code: ClassVar[int] = 130
 
-    def __init__(self, message: str, *, folder: Path, hint: str = "") -> None:
+    def __init__(self, message: str, *, settings: Mapping[str, str | None], hint: str = "") -> None:
         super().__init__(message, hint=hint)
-        self.folder = folder
+        self.settings = dict(settings)

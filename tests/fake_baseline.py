@@ -70,7 +70,8 @@ def run(config: Config, job: Job) -> Outcome:
                     job.progress(done, 100, f"scoring dev: after step {step}")
                 dev = f"  dev .2408 at {step}, best"
         except KeyboardInterrupt:
-            raise Interrupted(f"Stopped at step {step}; everything is saved.", folder=job.folder) from None
+            settings = {"resume": str(job.folder)}
+            raise Interrupted(f"Stopped at step {step}; everything is saved.", settings=settings) from None
     (job.folder / "adapter").mkdir(exist_ok=True)
     job.progress(len(job.test), len(job.test), "decoding:")
     return Outcome(summarize(config, job.train, job.test, job.progress), {})

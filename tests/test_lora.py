@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from baselines.prompts import LabelledPrompt, Template, order, split_dev
 from baselines.schedules import factor
 from baselines.training import Settings, Training
 from harness.contest import Example
-from harness.errors import UsageError
+from harness.errors import Interrupted, UsageError
 
 SHAPE = Shape(
     vocab_size=97, n_embd=32, n_layer=3, n_head=4, rotary_dim=4, n_inner=64, n_positions=64,
@@ -377,6 +378,38 @@ def test_what_is_missing_is_said(
     job = Job(examples, examples, "mecab", tmp_path, quiet)
     with pytest.raises(UsageError, match=message):
         lora.run(lora.Config(**changes), job)
+
+
+def test_a_tracker_that_is_not_installed_is_told_before_the_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the model could not be loaded: what takes no time to find comes first."""
+    monkeypatch.setitem(sys.modules, "trackio", None)
+    job = Job([], [], "mecab", tmp_path, quiet)
+    with pytest.raises(UsageError, match="trackio needs a package"):
+        lora.run(lora.Config(model="/nowhere/at all", report_to="trackio", adapter="none"), job)
+
+
+@pytest.mark.parametrize("grid", ["", "num_beams=1,2"])
+def test_ctrl_c_while_decoding_keeps_what_was_trained(tmp_path: Path, grid: str) -> None:
+    """In a run and in a sweep: the command that goes on is the same, with the adapter that was trained."""
+
+    def stopped(done: int, total: int, note: str = "") -> None:
+        if note.startswith("decoding"):
+            raise KeyboardInterrupt
+
+    examples = [Example(f"d{n}", f"{n}일에 비가 왔다.", "비") for n in range(8)]
+    config = lora.Config(max_steps=1, dev_size=2, eval_steps=0, grid=grid)
+    job = Job(examples, examples, "mecab", tmp_path, stopped)
+    with pytest.raises(Interrupted, match="the adapter is kept") as caught:
+        lora.sweep(config, job) if grid else lora.run(config, job)
+    adapter = caught.value.settings["adapter"]
+    assert adapter is not None
+    assert caught.value.settings == {"adapter": str(tmp_path / "adapter"), "resume": None}
+    again = lora.Config(max_steps=1, dev_size=2, eval_steps=0, adapter=adapter)
+    assert len(lora.run(again, Job(examples, examples, "mecab", tmp_path, quiet)).summaries) == 8
+    with pytest.raises(KeyboardInterrupt):  # this run has trained nothing
+        lora.run(again, job)
 
 
 def test_empty_and_endless_documents_are_summarised_all_the_same(tmp_path: Path) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from baselines import tracking
-from baselines.tracking import TRACKERS, open_tracker
+from baselines.tracking import TRACKERS, check_trackers, open_tracker
 from harness.errors import HarnessError, UsageError
 
 SETTINGS = {
@@ -25,7 +26,7 @@ SETTINGS = {
 class Recorder:
     """A tracker that keeps what it is told, and fails when it is told to."""
 
-    def __init__(self, folder: Path, title: str, settings: tracking.Settings) -> None:
+    def __init__(self, folder: Path, title: str, settings: tracking.Settings, begun: int) -> None:
         self.title, self.settings = title, dict(settings)
         self.told: list[tuple[int, dict[str, float]]] = []
         self.closed = 0
@@ -46,8 +47,8 @@ def recorders(monkeypatch: pytest.MonkeyPatch) -> list[Recorder]:
     """The recorders that were opened under the names ``one`` and ``two``."""
     opened: list[Recorder] = []
 
-    def opener(folder: Path, title: str, settings: tracking.Settings) -> Recorder:
-        opened.append(Recorder(folder, title, settings))
+    def opener(folder: Path, title: str, settings: tracking.Settings, begun: int) -> Recorder:
+        opened.append(Recorder(folder, title, settings, begun))
         return opened[-1]
 
     monkeypatch.setitem(TRACKERS, "one", opener)
@@ -77,6 +78,27 @@ def test_tensorboard_reads_back_figures_and_settings(tmp_path: Path) -> None:
     assert told["use_dora"].bool_value is False
     assert told["template"].string_value == "{text} 한줄 요약:"
     assert told["betas"].string_value == "(0.9, 0.999)"
+
+
+def test_a_resumed_run_replaces_what_it_repeats(tmp_path: Path) -> None:
+    """Killed after step 4, gone on with after step 2: each step stands once, with the later value."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for begun, value in ((0, 1.0), (2, 9.0)):
+        tracker = open_tracker("tensorboard", tmp_path, "lora", SETTINGS, begun)
+        for step in range(begun + 1, 5):
+            tracker.log(step, {"loss": value})
+        tracker.close()
+        time.sleep(1.1)  # a file of events is named by the second
+
+    found = EventAccumulator(str(tmp_path / "tensorboard"))
+    found.Reload()
+    assert [(each.step, each.value) for each in found.Scalars("loss")] == [
+        (1, 1.0),
+        (2, 1.0),
+        (3, 9.0),
+        (4, 9.0),
+    ]
 
 
 def test_tensorboard_needs_no_torch(tmp_path: Path) -> None:
@@ -162,6 +184,8 @@ def test_a_missing_package_is_told_with_its_install_line(
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(UsageError, match=f"{name} needs a package") as found:
         open_tracker(f"one,{name}", tmp_path, "lora", {})
+    with pytest.raises(UsageError, match=f"{name} needs a package"):
+        check_trackers(f"one,{name}")
     assert found.value.hint == f"python -m pip install -c constraints.txt {package}"
     assert recorders[0].closed == 1
 
@@ -171,7 +195,7 @@ def test_a_tracker_that_cannot_be_started_is_an_error_not_a_traceback(
 ) -> None:
     """Whatever the package raises: nobody logged in, no server."""
 
-    def refuse(folder: Path, title: str, settings: tracking.Settings) -> Recorder:
+    def refuse(folder: Path, title: str, settings: tracking.Settings, begun: int) -> Recorder:
         raise PermissionError("no key")
 
     monkeypatch.setitem(TRACKERS, "wandb", refuse)
