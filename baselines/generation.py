@@ -1,8 +1,10 @@
 """Decoding: many documents at once, by every way of choosing at once.
 
 A batch of prompts is read once. Then every prompt has rows: one for greedy decoding, one for each beam, and,
-where several ways of decoding are tried, the rows of all of them side by side. How a model keeps its rows is
-its own affair (``baselines.adapted.Rows``); how tokens are chosen is ``baselines.search``.
+where several ways of decoding are tried, the rows of all of them side by side; ways that have written the
+same tokens share a row. Where the model's rows can be refilled, a prompt that has ended in every way makes
+room for one that waits. How a model keeps its rows is its own affair (``baselines.adapted.Rows``); how tokens
+are chosen is ``baselines.search``.
 """
 
 from __future__ import annotations
@@ -35,9 +37,9 @@ def generate(
 ) -> list[list[int]]:
     """The tokens that continue each prompt, without ``end``; in the order of ``prompts``.
 
-    Prompts of like length share a batch. ``progress`` is called with the number of prompts done; ``text``
-    turns tokens into text, for rules about characters. ``numbers`` are the prompts' numbers in a larger whole,
-    from which sampling draws; 0, 1, 2, ... unless given.
+    The longest are begun first, ``batch_size`` at a time. ``progress`` is called with the number of prompts
+    done; ``text`` turns tokens into text, for rules about characters. ``numbers`` are the prompts' numbers in
+    a larger whole, from which sampling draws; 0, 1, 2, ... unless given.
 
     Raises:
         ValueError: a prompt is empty, or longer with ``max_new_tokens`` than the model has positions.
@@ -153,11 +155,10 @@ class _Batch:
             ])  # fmt: skip
             rows.append(mine)
         width = max(map(len, rows))
-        moves = [[*each, *[(0, 0)] * (width - len(each))] for each in rows]
         self.places, self.going = [self.places[at] for at in kept], going
-        return [[parent for parent, _ in each] for each in moves], [
-            [token for _, token in each] for each in moves
-        ]
+        filled = [[*mine, *[(0, 0)] * (width - len(mine))] for mine in rows]
+        parents = [[parent for parent, _ in moves] for moves in filled]
+        return parents, [[token for _, token in moves] for moves in filled]
 
     def _choose(self, places: Sequence[int], going: Sequence[Going], logits: Tensor) -> list[Steps]:
         """The steps of the prompts at ``places``, from ``logits`` [places, rows, V]."""

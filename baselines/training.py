@@ -26,6 +26,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from baselines.adam import Adam
 from baselines.adapted import AdaptedModel
 from baselines.prompts import LabelledPrompt, order
 from baselines.schedules import factor
@@ -138,7 +139,10 @@ class Training:
         self.weights = model.weights
         for weight in self.weights:
             weight.requires_grad_(True)
-        self.optimizer = _optimizer(self.weights, settings)
+        self.optimizer = Adam(
+            self.weights, settings.learning_rate, (settings.adam_beta1, settings.adam_beta2),
+            settings.weight_decay, decoupled=settings.optimizer == "AdamW",
+        )  # fmt: skip
         self.scaler = torch.amp.GradScaler(model.device.type, enabled=settings.fp16)
         self.best: list[Tensor] = []
 
@@ -209,10 +213,10 @@ class Training:
                 f"The loss is not a number any more (step {step + 1}).",
                 hint="With fp16, use --precision bf16 or fp32: fp16 overflows. Else lower --learning-rate.",
             )
-        self.scaler.unscale_(self.optimizer)
+        self.scaler.unscale_(self.optimizer)  # type: ignore[arg-type] # which asks for no more than there is
         if settings.max_grad_norm > 0:
             torch.nn.utils.clip_grad_norm_(self.weights, settings.max_grad_norm)
-        self.scaler.step(self.optimizer)
+        self.scaler.step(self.optimizer)  # type: ignore[arg-type]
         self.scaler.update()
         tokens = sum(len(example.ids) for batch in batches for example in batch)
         self.history.step, self.history.tokens = step + 1, self.history.tokens + tokens
@@ -379,12 +383,3 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
         word in str(error).lower() for word in words
     )
-
-
-def _optimizer(weights: list[Tensor], settings: Settings) -> torch.optim.Optimizer:
-    kinds = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}
-    betas = (settings.adam_beta1, settings.adam_beta2)
-    optimizer: torch.optim.Optimizer = kinds[settings.optimizer](
-        weights, lr=settings.learning_rate, betas=betas, weight_decay=settings.weight_decay, foreach=True
-    )
-    return optimizer

@@ -44,7 +44,8 @@ RATE = 3e-3
 UNTIMED = 3
 """Steps before the clock starts: memory is being claimed, and kernels chosen."""
 
-OURS = "matbogi"
+OURS, OURS_IN_FOUR = "matbogi", "matbogi, four batches of 2"
+"""All eight examples of a step at once; and two at a time, as small as TRL's smallest packs, for the memory."""
 TRAINERS = {"Trainer, dynamic padding": "random", "Trainer, grouped by length": "grouped"}
 PACKS = {
     "SFTTrainer, packs of 512 x 4": (512, 1, 4),
@@ -137,13 +138,13 @@ def run_ours(task: Task, examples: Sequence[LabelledPrompt]) -> Measured:
     """Our loop, as the LoRA baseline runs it, over ``batches``."""
     from baselines.training import Settings, Training
 
-    device = torch.device(task.device)
+    device, parts = torch.device(task.device), 4 if task.contender == OURS_IN_FOUR else 1
     settings = Settings(
         optimizer="AdamW", learning_rate=task.learning_rate, weight_decay=0.0, adam_beta1=0.9,
         adam_beta2=0.999, max_grad_norm=1.0, lr_scheduler_type="constant", warmup_steps=0, num_cycles=1,
-        t_0=1, t_mult=1, num_train_epochs=1, max_steps=task.steps, per_device_train_batch_size=BATCH,
-        train_batch_tokens=0, gradient_accumulation_steps=1, fp16=False, eval_steps=0, save_steps=0,
-        early_stopping_patience=0, seed=0,
+        t_0=1, t_mult=1, num_train_epochs=1, max_steps=task.steps,
+        per_device_train_batch_size=BATCH // parts, train_batch_tokens=0, gradient_accumulation_steps=parts,
+        fp16=False, eval_steps=0, save_steps=0, early_stopping_patience=0, seed=0,
     )  # fmt: skip
     chosen = batches(task, examples)
     # The loop shuffles by its seed: laid out by the inverse, the examples come in the order that is wanted.
@@ -296,7 +297,7 @@ def run_trl(task: Task, examples: Sequence[LabelledPrompt]) -> Measured:
 def work(task: Task) -> Measured:
     """Run ``task`` here."""
     examples = measuring.labelled_prompts(needed(task.steps))
-    if task.contender == OURS:
+    if task.contender in (OURS, OURS_IN_FOUR):
         return run_ours(task, examples)
     return run_trl(task, examples) if task.contender in PACKS else run_trainer(task, examples)
 
@@ -387,6 +388,8 @@ def report(task: Task, contenders: Sequence[str], rounds: Sequence[dict[str, Mea
             best = min(own, key=lambda name: middle(name, lambda each: each.seconds) / len(timed[name]))
             by = ", ".join(f"{each:.2f}" for each in ratios(best, lambda each: each.seconds))
             print(f"best {kind}: {best}; by round, ours is faster by {by}")
+            peaks = [middle(name, lambda each: each.peak) for name in (OURS_IN_FOUR, best)]
+            print(f"its peak is {peaks[1]:,.0f} MB; of ours in four batches {peaks[0] / peaks[1]:.0%}")
 
 
 def main() -> None:
@@ -417,7 +420,7 @@ def main() -> None:
     print(f"model {options.model_size}: {shape}; {precision}; {BATCH} examples a step")
     if not options.skip_losses:
         compare_losses(task, packs[0] if packs else None)
-    contenders = [OURS, *(name for name in (*TRAINERS, *packs) if options.only in name)]
+    contenders = [OURS, OURS_IN_FOUR, *(name for name in (*TRAINERS, *packs) if options.only in name)]
     rounds = []
     for number in range(1 if options.quick else options.rounds):
         found = {}
