@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -151,15 +151,16 @@ def test_weights_laid_out_for_the_processor_give_the_logits_of_plain_ones(
         assert (others - expected).abs().max() < 1e-4
 
 
-def logits_of(model: GPTJ, prompts: Sequence[Sequence[int]]) -> Iterator[Tensor]:
+@torch.no_grad()
+def logits_of(model: GPTJ, prompts: Sequence[Sequence[int]]) -> list[Tensor]:
     """Logits after the prompts and after one more token, for one row to a prompt and for two."""
-    count = len(prompts)
-    with torch.no_grad():
-        for width in (1, 2):
-            rows = GPTJRows(model, Products(model), prompts, 2, width)
-            yield rows.first_logits
-            rows.select(range(count), torch.zeros(count, width, dtype=torch.int64))
-            yield rows.step(torch.arange(5, 5 + width).expand(count, width))
+    count, found = len(prompts), []
+    for width in (1, 2):
+        rows = GPTJRows(model, Products(model), prompts, 2, width)
+        found.append(rows.first_logits)
+        rows.select(range(count), torch.zeros(count, width, dtype=torch.int64))
+        found.append(rows.step(torch.arange(5, 5 + width).expand(count, width)))
+    return found
 
 
 def test_the_best_of_a_row_is_the_first_largest() -> None:
