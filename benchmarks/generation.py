@@ -17,7 +17,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,7 @@ def theirs(model: Any, contender: Contender) -> Written:
             seen = (torch.arange(longest) >= torch.tensor([[longest - len(each)] for each in chosen])).long()
             out = model.generate(
                 input_ids=ids, attention_mask=seen.to(device), max_new_tokens=decoding.max_new_tokens,
+                min_new_tokens=decoding.min_new_tokens or None,
                 num_beams=decoding.num_beams, length_penalty=decoding.length_penalty,
                 do_sample=decoding.do_sample, temperature=decoding.temperature, top_k=decoding.top_k,
                 top_p=decoding.top_p, eos_token_id=measuring.END, pad_token_id=PAD,
@@ -206,7 +207,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--documents", type=int, default=0, help="Prompts; 0 chooses.")
     parser.add_argument("--batch", type=int, default=64, help="Prompts of ours that are decoded together.")
-    parser.add_argument("--only", default="", help="Only contenders with this in their name, and their peers.")
+    parser.add_argument("--full-length", action="store_true", help="Let no text end before its last token.")
+    parser.add_argument(
+        "--only", default="", help="Only contenders with this in their name, and ours beside them."
+    )
     parser.add_argument("--quick", action="store_true", help="One round of few prompts.")
     parser.add_argument("--device", default="cpu", help="cpu or cuda.")
     parser.add_argument("--model-size", default="20m", choices=measuring.SIZES)
@@ -220,12 +224,19 @@ def main() -> None:
     kind = PRECISIONS[options.precision or ("bf16" if device.type == "cuda" else "fp32")]
     count = options.documents or (32 if options.quick else 128)
     prompts = [each.ids[: each.prompt_length] for each in measuring.labelled_prompts(count)]
-    contenders = [
-        each for each in contenders_for(prompts, options.batch) if options.only in each.name + each.peer_of
-    ]
+    every = contenders_for(prompts, options.batch)
+    wanted = {name for each in every if options.only in each.name for name in (each.name, each.peer_of)}
+    contenders = [each for each in every if each.name in wanted]
+    if options.full_length:
+        longest = tuple(replace(way, min_new_tokens=NEW) for way in SWEEP)
+        ways = dict(zip(SWEEP, longest, strict=True))
+        contenders = [
+            replace(each, decodings=tuple(ways[way] for way in each.decodings)) for each in contenders
+        ]
     shape = measuring.shape_of(options.model_size)
     print(measuring.machine(device))
-    print(f"model {options.model_size}: {shape}; {kind}; {count} prompts, at most {NEW} new tokens")
+    length = "exactly" if options.full_length else "at most"
+    print(f"model {options.model_size}: {shape}; {kind}; {count} prompts, {length} {NEW} new tokens")
     our_model = measuring.our_model(options.model_size, device, kind)
     their_model = measuring.their_model(options.model_size, device, kind).eval()
     taken = {each.name: Taken() for each in contenders}
