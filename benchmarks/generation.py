@@ -206,10 +206,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--documents", type=int, default=0, help="Prompts; 0 chooses.")
-    parser.add_argument("--batch", type=int, default=64, help="Prompts of ours that are decoded together.")
+    parser.add_argument("--batch", type=int, default=128, help="Prompts of ours that are decoded together.")
     parser.add_argument("--full-length", action="store_true", help="Let no text end before its last token.")
     parser.add_argument(
-        "--only", default="", help="Only contenders with this in their name, and ours beside them."
+        "--only", default="", help="Only contenders with this in their name, and those beside them."
     )
     parser.add_argument("--quick", action="store_true", help="One round of few prompts.")
     parser.add_argument("--device", default="cpu", help="cpu or cuda.")
@@ -225,7 +225,8 @@ def main() -> None:
     count = options.documents or (32 if options.quick else 128)
     prompts = [each.ids[: each.prompt_length] for each in measuring.labelled_prompts(count)]
     every = contenders_for(prompts, options.batch)
-    wanted = {name for each in every if options.only in each.name for name in (each.name, each.peer_of)}
+    kept = [each for each in every if options.only in each.name + each.peer_of]
+    wanted = {name for each in kept for name in (each.name, each.peer_of)}
     contenders = [each for each in every if each.name in wanted]
     if options.full_length:
         longest = tuple(replace(way, min_new_tokens=NEW) for way in SWEEP)
