@@ -37,7 +37,7 @@ class Adam:
         self.state: dict[Tensor, dict[str, Tensor]] = {weight: {} for weight in weights}
         self.betas, self.weight_decay, self.decoupled = betas, weight_decay, decoupled
 
-    def zero_grad(self, set_to_none: bool = True) -> None:
+    def zero_grad(self) -> None:
         """Forget the gradients."""
         for weight in self.state:
             weight.grad = None

@@ -120,8 +120,7 @@ class Finetuning:
 
     def __init__(self, config: Config, job: Job) -> None:
         self.job, self.world = job, World.join()
-        if config.report_to:
-            check_trackers(config.report_to)
+        check_trackers(config.report_to)
         self.record = read_record(config)
         self.config = as_trained(config, self.record)
         self.messages: list[str] = []

@@ -258,12 +258,8 @@ class GPTJ:
         adapter: Adapter | None = None,
         dropout: Dropout | None = None,
         checkpointing: bool = False,
-        keep: list[tuple[Tensor, Tensor]] | None = None,
     ) -> Tensor:
-        """[M, d]: the normalised last hidden state at ``batch.predicting``.
-
-        ``keep`` is filled with the keys and values of each block, both [T, heads, head size].
-        """
+        """[M, d]: the normalised last hidden state at ``batch.predicting``."""
         adapter, dropout = adapter or {}, dropout or Dropout()
         x = functional.embedding(batch.tokens, self.embedding)
         turn = self.rotations(x.device)[batch.positions].unsqueeze(1)
@@ -272,8 +268,8 @@ class GPTJ:
             if checkpointing and torch.is_grad_enabled():
                 x = checkpoint(self._block, layer, x, turn, batch, adapter, dropout, use_reentrant=False)
             else:
-                x = self._block(layer, x, turn, batch, adapter, dropout, keep)
-        x = self._last_block(last, x, turn, batch, adapter, dropout, keep)
+                x = self._block(layer, x, turn, batch, adapter, dropout)
+        x = self._last_block(last, x, turn, batch, adapter, dropout)
         return functional.layer_norm(
             x, (self.shape.n_embd,), self.norm, self.norm_bias, self.shape.layer_norm_epsilon
         )
@@ -297,7 +293,6 @@ class GPTJ:
 
     def _block(
         self, layer: int, x: Tensor, turn: Tensor, batch: Packed, adapter: Adapter, dropout: Dropout,
-        keep: list[tuple[Tensor, Tensor]] | None = None,
     ) -> Tensor:  # fmt: skip
         normed = self._norm(self.blocks[layer], x)
         if x.requires_grad or (layer, "fc_in") in adapter:
@@ -305,13 +300,16 @@ class GPTJ:
         else:  # below the first adapter: apart, so that the inner layer has no gradient at all
             (qkv,) = self._linear(layer, 0, normed, adapter, dropout, _QKV)
             (inner,) = self._linear(layer, 0, normed, adapter, dropout, _FC_IN)
-        attended = self.attention(qkv, turn, batch, keep)
+        attended = self.attention(qkv, turn, batch)
         return x + self._written(layer, attended, inner, adapter, dropout)
 
     def attention(
-        self, qkv: Tensor, turn: Tensor, batch: Packed, keep: list[tuple[Tensor, Tensor]] | None
+        self, qkv: Tensor, turn: Tensor, batch: Packed, keep: list[tuple[Tensor, Tensor]] | None = None
     ) -> Tensor:
-        """[T, d]: every token attending to its own document, up to itself; ``qkv`` [T, 3d] is used up."""
+        """[T, d]: every token attending to its own document, up to itself; ``qkv`` [T, 3d] is used up.
+
+        Keys and values, both [T, heads, head size], are added to ``keep``.
+        """
         d = self.shape.n_embd
         if qkv.device.type == "cpu" and (keep is None or qkv.dtype == torch.float32):
             attended: Tensor = PackedAttention.apply(
@@ -329,9 +327,8 @@ class GPTJ:
         return torch.cat([_attend(*piece) for piece in pieces]).flatten(-2)
 
     def _last_block(
-        self, layer: int, x: Tensor, turn: Tensor, batch: Packed, adapter: Adapter, dropout: Dropout,
-        keep: list[tuple[Tensor, Tensor]] | None = None,
-    ) -> Tensor:  # fmt: skip
+        self, layer: int, x: Tensor, turn: Tensor, batch: Packed, adapter: Adapter, dropout: Dropout
+    ) -> Tensor:
         """Like ``_block``, for the predicting positions only; keys and values come from all."""
         block, d = self.blocks[layer], self.shape.n_embd
         normed = self._norm(block, x)
@@ -340,8 +337,6 @@ class GPTJ:
         q, inner = self._linear(layer, 3, chosen, adapter, dropout, _Q, _FC_IN)
         q = self.rotate(self._heads(q), turn_chosen)
         k, v = self.rotate(self._heads(kv[:, :d]), turn), self._heads(kv[:, d:])
-        if keep is not None:
-            keep.append((k, v))
         pieces = zip(
             q.split(batch.wanted), k.split(batch.lengths), v.split(batch.lengths), batch.first_wanted,
             strict=True,

@@ -40,7 +40,6 @@ class Layer(NamedTuple):
     """The linear layers of one block as decoding calls them; ``inner`` has its activation in it."""
 
     qkv: Product
-    keys_and_values: Product
     inner: Product
     attended: Addition
     written: Addition
@@ -53,17 +52,17 @@ class Products:
         size = sum(tensor.nbytes for tensor in model.tensors())
         on_cpu = model.head.dtype == torch.float32 and model.head.device.type == "cpu"
         kernel = on_cpu and torch.backends.mkldnn.is_available() and size <= LAID_OUT_AT_MOST
-        layer = _laid_out_layer if kernel else _layer
-        self.layers = [layer(block, model.shape.n_embd) for block in model.blocks]
-        self.head = (_laid_out if kernel else _plain)(model.head, model.head_bias)
+        layer, product = (_laid_out_layer, _laid_out) if kernel else (_layer, _plain)
+        self.layers = [layer(block) for block in model.blocks]
+        self.last_keys_and_values = product(model.blocks[-1].qkv[model.shape.n_embd :], None)
+        self.head = product(model.head, model.head_bias)
 
 
-def _layer(block: Block, d: int) -> Layer:
+def _layer(block: Block) -> Layer:
     inner = _plain(block.fc_in, block.fc_in_bias)
     attended, written = _plain(block.out_proj), _plain(block.fc_out, block.fc_out_bias)
     return Layer(
         _plain(block.qkv),
-        _plain(block.qkv[d:]),
         lambda x: gelu(inner(x)),
         lambda x, to: to + attended(x),
         lambda x, to: to + written(x),
@@ -74,7 +73,7 @@ def _plain(weight: Tensor, bias: Tensor | None = None) -> Product:
     return partial(functional.linear, weight=weight, bias=bias)
 
 
-def _laid_out_layer(block: Block, d: int) -> Layer:
+def _laid_out_layer(block: Block) -> Layer:
     """Weights laid out once as oneDNN's kernel reads them, activation and sum done by the kernel.
 
     Left as they are, a product of 16 rows by 50,000 columns spends as long on laying the weights out, each
@@ -82,7 +81,6 @@ def _laid_out_layer(block: Block, d: int) -> Layer:
     """
     return Layer(
         _laid_out(block.qkv),
-        _laid_out(block.qkv[d:]),
         _laid_out(block.fc_in, block.fc_in_bias, "gelu"),
         _laid_out_sum(block.out_proj),
         _laid_out_sum(block.fc_out, block.fc_out_bias),
@@ -179,16 +177,15 @@ class GPTJRows:
         """[n, d]: what the last block leaves behind each prompt, whose keys and values go into ``slots``."""
         model = self.model
         turn = model.rotations(batch.tokens.device)[batch.positions].unsqueeze(1)
-        x = functional.embedding(batch.tokens, model.embedding)
-        for number in range(model.shape.n_layer - 1):
-            keep: list[tuple[Tensor, Tensor]] = []
-            layer = self.products.layers[number]
-            if first is not None and number == 0:
-                which = first.place[batch.tokens]
-                qkv, x = first.qkv[which], first.written[which]
-            else:
+        if first is None:
+            return self._read_last(functional.embedding(batch.tokens, model.embedding), turn, batch, slots)
+        which = first.place[batch.tokens]
+        qkv, x = first.qkv[which], first.written[which]
+        for number, layer in enumerate(self.products.layers[:-1]):
+            if number:
                 normed = self._norm(number, x)
                 qkv, x = layer.qkv(normed), layer.written(layer.inner(normed), x)
+            keep: list[tuple[Tensor, Tensor]] = []
             x = layer.attended(model.attention(qkv, turn, batch, keep), x)
             self._keep(number, *keep[0], batch.lengths, slots)
         return self._read_last(x, turn, batch, slots)
@@ -200,7 +197,7 @@ class GPTJRows:
         normed = self._norm(last, x)
         keys, values = (
             part.unflatten(-1, (model.shape.n_head, -1))
-            for part in layer.keys_and_values(normed).split(d, dim=-1)
+            for part in self.products.last_keys_and_values(normed).split(d, dim=-1)
         )
         self._keep(last, model.rotate(keys, turn), values, batch.lengths, slots)
         normed = normed[chosen]

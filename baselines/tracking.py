@@ -179,7 +179,7 @@ def check_trackers(names: str) -> None:
         UsageError: an unknown name, or a package that is not installed, with the line that installs it.
     """
     for name in _known(names):
-        if TRACKERS[name].__module__ == __name__ and find_spec(name) is None:
+        if find_spec(name) is None:
             raise _not_installed(name, name)
 
 

@@ -206,7 +206,7 @@ class Training:
         )  # fmt: skip
         for group in self.optimizer.param_groups:
             group["lr"] = settings.learning_rate * share
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         total = self._accumulate(batches, labels)
         if not math.isfinite(total):
             raise HarnessError(

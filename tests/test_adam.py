@@ -26,7 +26,7 @@ def test_every_step_is_torch_s_to_the_last_bit(decoupled: bool, decay: float) ->
     torchs = KINDS[decoupled](theirs, lr=1e-2, betas=(0.8, 0.95), weight_decay=decay, foreach=True)
     for step in range(30):
         for optimizer in (mine, torchs):
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             optimizer.param_groups[0]["lr"] = 1e-2 / (1 + step)
         for place, (weight, other) in enumerate(zip(ours, theirs, strict=True)):
             if place != 1 or step % 3 == 1:

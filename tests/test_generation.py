@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -135,17 +136,16 @@ def test_a_longer_prompt_than_the_first_ones_finds_no_room(model: GPTJ) -> None:
         rows.refill([1], [[5, 6, 7, 8]])
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("blocks", [1, 3])
 def test_weights_laid_out_for_the_processor_give_the_logits_of_plain_ones(
-    model: GPTJ, prompts: list[list[int]], monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
+    blocks: int, prompts: list[list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Prompts and a step, with one row and with two; float64 has no such kernel and is what both must equal."""
-    exact = [each.double() for each in logits_of(model.to(torch.device("cpu"), torch.float64), prompts)]
-    if dtype == torch.float32:
-        monkeypatch.setattr("baselines.gptj_rows.LAID_OUT_AT_MOST", 0)
-    plain = logits_of(model.to(torch.device("cpu"), dtype), prompts)
-    monkeypatch.undo()
-    laid_out = logits_of(model, prompts)
+    """Prompts and a step, with one row and with two; beside float64, which has no such kernel."""
+    made = new_weights(replace(SHAPE, n_layer=blocks), torch.Generator().manual_seed(1), spread=0.3)
+    exact = logits_of(made.to(torch.device("cpu"), torch.float64), prompts)
+    laid_out = logits_of(made, prompts)
+    monkeypatch.setattr("baselines.gptj_rows.LAID_OUT_AT_MOST", 0)
+    plain = logits_of(made, prompts)
     for ours, others, expected in zip(laid_out, plain, exact, strict=True):
         assert (ours - expected).abs().max() < 1e-4
         assert (others - expected).abs().max() < 1e-4

@@ -99,13 +99,14 @@ def test_documents_in_one_pack_have_the_gradients_they_have_alone() -> None:
         assert torch.allclose(ours, expected, rtol=1e-3, atol=1e-3)
 
 
-def test_reading_for_decoding_gives_the_hidden_states_of_training() -> None:
-    """With keys and values kept, and without: two ways through the attention, one result."""
-    base, whole = model(), batch()
-    kept: list[tuple[torch.Tensor, torch.Tensor]] = []
-    assert torch.allclose(base.hidden(whole, keep=kept), base.hidden(whole), atol=1e-5)
-    assert len(kept) == 3
-    assert kept[0][0].shape == (61, 4, 8)
+def test_reading_for_decoding_gives_the_logits_of_training() -> None:
+    """Prompts read into a cache, and the same documents in one pack: two ways through the model, one result."""
+    base = model()
+    texts = [list(range(5, 5 + length)) for length in (5, 17, 9, 30)]
+    packed = pack(texts, [len(text) - 1 for text in texts], [1] * len(texts))
+    with torch.no_grad():
+        rows = base.rows(texts, 4, 1)
+        assert torch.allclose(rows.first_logits, base.logits(base.hidden(packed)), atol=1e-4)
 
 
 def test_rows_of_a_dropout_mask_are_unlike() -> None:

@@ -185,7 +185,7 @@ def test_a_missing_package_is_told_with_its_install_line(
     with pytest.raises(UsageError, match=f"{name} needs a package") as found:
         open_tracker(f"one,{name}", tmp_path, "lora", {})
     with pytest.raises(UsageError, match=f"{name} needs a package"):
-        check_trackers(f"one,{name}")
+        check_trackers(name)
     assert found.value.hint == f"python -m pip install -c constraints.txt {package}"
     assert recorders[0].closed == 1
 
