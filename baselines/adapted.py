@@ -49,7 +49,7 @@ class Refillable(Rows, Protocol):
         there were at first. ``select`` comes next, with one row to each new prompt so far.
 
         Raises:
-            ValueError: a prompt is longer than all the first ones.
+            ValueError: a prompt is longer than any of the first ones.
         """
         ...
 

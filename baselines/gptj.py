@@ -525,6 +525,18 @@ def gelu(x: Tensor) -> Tensor:
     return functional.gelu(x, approximate="tanh")
 
 
+def gelu_(x: Tensor) -> Tensor:
+    """``gelu`` of ``x``, which is contiguous and, in float32 on a CPU, overwritten; it has no gradient."""
+    if x.dtype != torch.float32 or x.device.type != "cpu":
+        return functional.gelu(x, approximate="tanh")
+    flat, step = x.view(-1), x.new_tensor(SigmoidGELU.STEP)
+    room = torch.empty(min(len(flat), SigmoidGELU.LARGE_PIECE))
+    for piece in flat.split(SigmoidGELU.LARGE_PIECE):
+        share = torch.addcmul(step, piece, piece, value=SigmoidGELU.CUBE, out=room[: len(piece)])
+        piece.mul_(share.mul_(piece).sigmoid_())
+    return x
+
+
 class SigmoidGELU(torch.autograd.Function):
     """GELU's tanh approximation on a CPU, by ``(1 + tanh(z)) / 2 = sigmoid(2z)``.
 
@@ -534,8 +546,8 @@ class SigmoidGELU(torch.autograd.Function):
 
     STEP = 2 * math.sqrt(2 / math.pi)
     CUBE = 0.044715 * STEP
-    PIECE = 2**16
-    """Elements to a piece: a few of them fit into a core's cache."""
+    PIECE, LARGE_PIECE = 2**16, 2**18
+    """Elements to a piece, with a slope and without: a few of them fit into a core's cache, or all of it."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

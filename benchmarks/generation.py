@@ -155,7 +155,7 @@ def equal_shares(contenders: Sequence[Contender], taken: dict[str, Taken]) -> li
 
 def contenders_for(prompts: list[list[int]], batch: int) -> list[Contender]:
     """What is run; where a peer would take minutes, it decodes a part of the prompts, evenly spread."""
-    few, some = prompts[:: max(1, len(prompts) // 8)], prompts[: len(prompts) // 2]
+    few, some = prompts, prompts[: len(prompts) // 2]
     greedy, beams, sweep = "matbogi, greedy", "matbogi, 4 beams", "matbogi, sweep of 8"
     return [
         Contender(greedy, prompts, (GREEDY,), batch),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,8 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from baselines.compiled_cache import CompiledCache
 from baselines.generation import Decoding, generate, generate_each
 from baselines.gptj import GPTJ, Shape, new_weights
+from baselines.gptj_cache import TorchCache
 from baselines.gptj_rows import GPTJRows, Products
 from baselines.search import RANGE, _best
 
@@ -63,11 +66,21 @@ def test_the_fixture_has_outputs_of_many_lengths(alone: list[list[list[int]]]) -
     assert len({len(each) for each in alone[0]}) > 4
 
 
+@pytest.fixture(params=[CompiledCache, TorchCache])
+def cache(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type[Any]:
+    """The cache that is used: with numba, and where it cannot be imported."""
+    if request.param is TorchCache:
+        monkeypatch.setitem(sys.modules, "baselines.compiled_cache", None)
+    chosen: type[Any] = request.param
+    return chosen
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, 8, 64])
 def test_prompts_that_take_each_other_s_places_give_what_they_give_alone(
-    model: GPTJ, prompts: list[list[int]], alone: list[list[list[int]]], batch_size: int
+    model: GPTJ, prompts: list[list[int]], alone: list[list[list[int]]], batch_size: int, cache: type[Any]
 ) -> None:
-    """All ways at once in batches that are refilled, and greedy decoding by itself, whose cache is another."""
+    """All ways at once in batches that are refilled, and greedy decoding by itself, with one row a prompt."""
+    assert isinstance(model.rows(prompts[:1], 1, 1).cache, cache)
     assert generate_each(model, prompts, WAYS, END, batch_size) == alone
     assert generate(model, prompts, WAYS[0], END, batch_size) == alone[0]
 
@@ -132,13 +145,13 @@ def test_progress_counts_up_to_all_prompts(model: GPTJ, prompts: list[list[int]]
 def test_a_longer_prompt_than_the_first_ones_finds_no_room(model: GPTJ) -> None:
     """It is refused, not cut."""
     rows = model.rows([[5, 6, 7], [5, 6]], 4, 1)
-    with pytest.raises(ValueError, match="longer than the first ones, 3 tokens"):
+    with pytest.raises(ValueError, match="longer than any of the first, 2 tokens"):
         rows.refill([1], [[5, 6, 7, 8]])
 
 
 @pytest.mark.parametrize("blocks", [1, 3])
 def test_weights_laid_out_for_the_processor_give_the_logits_of_plain_ones(
-    blocks: int, prompts: list[list[int]], monkeypatch: pytest.MonkeyPatch
+    blocks: int, prompts: list[list[int]], monkeypatch: pytest.MonkeyPatch, cache: type[Any]
 ) -> None:
     """Prompts and a step, with one row and with two; beside float64, which has no such kernel."""
     made = new_weights(replace(SHAPE, n_layer=blocks), torch.Generator().manual_seed(1), spread=0.3)
@@ -149,6 +162,22 @@ def test_weights_laid_out_for_the_processor_give_the_logits_of_plain_ones(
     for ours, others, expected in zip(laid_out, plain, exact, strict=True):
         assert (ours - expected).abs().max() < 1e-4
         assert (others - expected).abs().max() < 1e-4
+
+
+def test_threads_that_share_the_prompts_of_a_step_give_what_one_gives(
+    model: GPTJ, prompts: list[list[int]]
+) -> None:
+    """29 prompts do not divide by 2: no prompt is left out, and none is computed twice."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        expected = logits_of(model, prompts[:29])
+        torch.set_num_threads(2)
+        found = logits_of(model, prompts[:29])
+    finally:
+        torch.set_num_threads(before)
+    for ours, others in zip(found, expected, strict=True):
+        assert torch.allclose(ours, others, atol=1e-5)
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from baselines.gptj import GPTJ, Dropout, Packed, Shape, SummedCrossEntropy, gelu, new_weights, pack
+from baselines.gptj import GPTJ, Dropout, Packed, Shape, SummedCrossEntropy, gelu, gelu_, new_weights, pack
 from baselines.models import new_adapter
 from baselines.search import Decoding, _sample, largest
 
@@ -67,12 +67,13 @@ def test_an_output_layer_that_is_to_learn_is_refused() -> None:
 
 
 def test_gelu_and_its_derivative_are_torch_s() -> None:
-    """Over several pieces, with values far out on both sides."""
-    ours, expected = drawn(300, 700), drawn(300, 700)
+    """Over several pieces, with values far out on both sides, and in place."""
+    ours, expected = drawn(400, 700), drawn(400, 700)
     with torch.no_grad():
         ours *= 4
         expected *= 4
     assert torch.allclose(gelu(ours), functional.gelu(expected, approximate="tanh"), atol=1e-6)
+    assert torch.allclose(gelu_(ours.detach().clone()), gelu(ours), atol=1e-6)
     (gelu(ours) * 3).sum().backward()
     (functional.gelu(expected, approximate="tanh") * 3).sum().backward()
     assert ours.grad is not None
