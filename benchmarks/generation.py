@@ -3,7 +3,8 @@
     PYTHONPATH=. python benchmarks/generation.py [--rounds 3] [--quick]
     PYTHONPATH=. python benchmarks/generation.py --device cuda --model-size 6b
 
-One process, one set of weights, the same prompts; rounds are interleaved. transformers decodes one by one,
+One process, one set of weights, the same prompts; rounds are interleaved, and ours runs before and after each
+peer: a machine's speed drifts, and a peer takes minutes. transformers decodes one by one,
 in batches of 16 padded on the left as they come, and in such batches sorted by length. Then beams, and a
 sweep of eight ways of decoding, which transformers runs one after another. In float32 the tokens of greedy
 decoding and of beams are compared, every one.
@@ -35,6 +36,12 @@ from benchmarks import measuring  # noqa: E402
 NEW = 64
 PAD = 3
 THEIR_BATCH = 16
+DOCUMENTS = {"cpu": 500, "cuda": 128}
+"""Prompts: a contest's, or as many as are decoded one by one on a GPU in a minute or two."""
+
+SOME = 64
+"""Prompts that are decoded with beams, and in all ways of a sweep."""
+
 GREEDY = Decoding(max_new_tokens=NEW)
 BEAMS = Decoding(max_new_tokens=NEW, num_beams=4)
 SWEEP = (
@@ -47,6 +54,9 @@ SWEEP = (
     Decoding(max_new_tokens=NEW, do_sample=True, top_p=0.95, temperature=0.7),
     Decoding(max_new_tokens=NEW, do_sample=True, top_k=50),
 )
+
+Beside = list[tuple[float, float]]
+"""Ratios of a peer's time to ours, by the clock and by the processors."""
 
 Written = list[list[list[int]]]
 """Tokens of every prompt, for each way of decoding."""
@@ -66,11 +76,15 @@ class Contender:
 
 @dataclass
 class Taken:
-    """Seconds of each round, by the clock and by the processors, and what was written in the last."""
+    """Seconds of each run, by the clock and by the processors, and what was written in the last.
+
+    ``beside`` has of each run of a peer how many times as long it took as ours, on average before and after it.
+    """
 
     clock: list[float] = field(default_factory=list)
     processor: list[float] = field(default_factory=list)
     written: Written = field(default_factory=list)
+    beside: Beside = field(default_factory=list)
 
 
 def ours(model: GPTJ, contender: Contender) -> Written:
@@ -118,6 +132,30 @@ def measured(run: Callable[[], Written], device: torch.device, into: Taken) -> N
     into.processor.append(time.process_time() - processor)
 
 
+def one_round(
+    contenders: Sequence[Contender],
+    ours: Callable[[Contender], Written],
+    theirs: Callable[[Contender], Written],
+    device: torch.device,
+    taken: dict[str, Taken],
+) -> None:
+    """Run all: ours, then its peers one by one, ours again after each."""
+    for own in (each for each in contenders if not each.peer_of):
+        measured(partial(ours, own), device, taken[own.name])
+        for peer in (each for each in contenders if each.peer_of == own.name):
+            measured(partial(theirs, peer), device, taken[peer.name])
+            measured(partial(ours, own), device, taken[own.name])
+            mine, found = taken[own.name], taken[peer.name]
+            found.beside.append((
+                found.clock[-1] / statistics.mean(mine.clock[-2:]),
+                found.processor[-1] / statistics.mean(mine.processor[-2:]),
+            ))  # fmt: skip
+            before, after = mine.clock[-2:]
+            print(
+                f"  {peer.name} {found.clock[-1]:.1f} s, ours {before:.1f} and {after:.1f} s", file=sys.stderr
+            )
+
+
 def read_bytes(shape: Shape, contender: Contender, written: Written, width: int) -> float:
     """Bytes that decoding has to read: all weights at each step of a batch, keys and values of each row.
 
@@ -154,12 +192,12 @@ def equal_shares(contenders: Sequence[Contender], taken: dict[str, Taken]) -> li
 
 
 def contenders_for(prompts: list[list[int]], batch: int) -> list[Contender]:
-    """What is run; where a peer would take minutes, it decodes a part of the prompts, evenly spread."""
-    few, some = prompts, prompts[: len(prompts) // 2]
+    """What is run: all prompts greedily, and a few by what takes minutes."""
+    some = prompts[:SOME]
     greedy, beams, sweep = "matbogi, greedy", "matbogi, 4 beams", "matbogi, sweep of 8"
     return [
         Contender(greedy, prompts, (GREEDY,), batch),
-        Contender("generate, one by one", few, (GREEDY,), 1, greedy, is_sorted=False),
+        Contender("generate, one by one", prompts, (GREEDY,), 1, greedy, is_sorted=False),
         Contender("generate, batches of 16", prompts, (GREEDY,), THEIR_BATCH, greedy, is_sorted=False),
         Contender("generate, batches of 16, sorted", prompts, (GREEDY,), THEIR_BATCH, greedy),
         Contender(beams, some, (BEAMS,), max(1, batch // 2)),
@@ -191,10 +229,7 @@ def report(
         if not each.peer_of:
             lines.append((*line, "", "", ""))
             continue
-        own = next(one for one in contenders if one.name == each.peer_of)
-        fair = len(own.prompts) / len(each.prompts)
-        clock = [a / b * fair for a, b in zip(found.clock, taken[own.name].clock, strict=True)]
-        spent = [a / b * fair for a, b in zip(found.processor, taken[own.name].processor, strict=True)]
+        clock, spent = zip(*found.beside, strict=True)
         lines.append((*line, f"{statistics.median(clock):.2f}", ", ".join(f"{ratio:.2f}" for ratio in clock),
                       f"{statistics.median(spent):.2f}"))  # fmt: skip
     print(measuring.table(lines))
@@ -222,7 +257,7 @@ def main() -> None:
     transformers.logging.set_verbosity_error()
     device = torch.device(options.device)
     kind = PRECISIONS[options.precision or ("bf16" if device.type == "cuda" else "fp32")]
-    count = options.documents or (32 if options.quick else 128)
+    count = options.documents or (32 if options.quick else DOCUMENTS[device.type])
     prompts = [each.ids[: each.prompt_length] for each in measuring.labelled_prompts(count)]
     every = contenders_for(prompts, options.batch)
     kept = [each for each in every if options.only in each.name + each.peer_of]
@@ -241,14 +276,12 @@ def main() -> None:
     our_model = measuring.our_model(options.model_size, device, kind)
     their_model = measuring.their_model(options.model_size, device, kind).eval()
     taken = {each.name: Taken() for each in contenders}
+    for contender in contenders:  # once for nothing, with two prompts: kernels are chosen, weights laid out
+        first = replace(contender, prompts=contender.prompts[:2], decodings=contender.decodings[:1], batch=2)
+        theirs(their_model, first) if contender.peer_of else ours(our_model, first)
     for number in range(1 if options.quick else options.rounds):
-        for each in contenders:
-            if number == 0:  # once for nothing, with two prompts: kernels are chosen, weights laid out
-                first = Contender(each.name, each.prompts[:2], each.decodings[:1], 2)
-                theirs(their_model, first) if each.peer_of else ours(our_model, first)
-            run = partial(theirs, their_model) if each.peer_of else partial(ours, our_model)
-            measured(partial(run, each), device, taken[each.name])
-            print(f"round {number + 1}: {each.name} {taken[each.name].clock[-1]:.1f} s", file=sys.stderr)
+        print(f"round {number + 1}", file=sys.stderr)
+        one_round(contenders, partial(ours, our_model), partial(theirs, their_model), device, taken)
     report(shape, contenders, taken, device, kind)
     print("\n".join(equal_shares(contenders, taken)))
 
