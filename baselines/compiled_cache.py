@@ -1,8 +1,9 @@
 """``baselines.gptj_cache.Cache`` with attention compiled by numba, for float32 on a CPU.
 
 Of each prompt's keys and values only those that are there are read, one after another and once for all rows
-of the prompt. Torch's products lay every matrix out anew before they multiply it by one query, as far as the
-longest prompt reaches, and take twice as long. No prompt is moved: a place that goes on says which slot it had.
+of the prompt. Torch's products go as far as the longest prompt reaches, with a mask and a softmax between
+them, and take twice as long (docs/performance.md). No prompt is moved: a place that goes on says which slot it
+had.
 
 Importing this module costs half a second. Compiling it takes some 10 seconds once on a machine; after that it
 is read from numba's cache.

@@ -167,7 +167,7 @@ def test_weights_laid_out_for_the_processor_give_the_logits_of_plain_ones(
 def test_threads_that_share_the_prompts_of_a_step_give_what_one_gives(
     model: GPTJ, prompts: list[list[int]]
 ) -> None:
-    """29 prompts do not divide by 2: no prompt is left out, and none is computed twice."""
+    """29 prompts do not divide by 2: none is left out."""
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
