@@ -66,6 +66,14 @@ class Reader(Protocol):
         """Read ``prompts``, each of which at most ``room`` tokens will follow in at most ``width`` rows."""
         ...
 
+    def batch_size(self, tokens: int, width: int) -> int:
+        """How many prompts to decode at once; each takes ``tokens``, with what its ``width`` rows write."""
+        ...
+
+    def ready_for_threads(self) -> bool:
+        """Whether ``rows`` may from now on be called, and go on, in several threads, and it is worth it."""
+        ...
+
 
 class AdaptedModel(Protocol):
     """A frozen base model with an adapter on it."""

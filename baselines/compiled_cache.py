@@ -5,20 +5,21 @@ of the prompt. Torch's products go as far as the longest prompt reaches, with a 
 them, and take twice as long (docs/performance.md). No prompt is moved: a place that goes on says which slot it
 had.
 
-Importing this module costs half a second. Compiling it takes some 10 seconds once on a machine; after that it
-is read from numba's cache.
+The kernel is ``baselines.attention_kernel``. Importing it costs half a second; compiling it takes some seconds
+once on a machine, after which it is read from numba's cache.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TYPE_CHECKING
 
-import numba
-import numpy as np
 import torch
 from torch import Tensor
 
+from baselines.attention_kernel import attend_once
 from baselines.gptj_cache import Attend, Pair, look_at
 
 if TYPE_CHECKING:
@@ -96,16 +97,17 @@ class CompiledCache:
         """As ``Cache``."""
         turns = torch.view_as_real(turn).numpy()
         places = [each.numpy() for each in (self.slots, self.starts, self.lengths, self.written)]
-        threads = min(torch.get_num_threads(), _MOST_THREADS)
-        numba.set_num_threads(threads)
-        kernel: Any = _attend  # numba declares that what it compiles takes no arguments
+        threads = torch.get_num_threads()
 
         def attend(number: int, qkv: Tensor) -> Tensor:
             each = qkv.view(*qkv.shape[:-1], 3, self.heads, -1)
             out = qkv.new_empty(*each.shape[:2], *each.shape[3:])
             pairs = [part.numpy() for part in (*self.cache[number], *self.own[number])]
             arrays = (each.numpy(), turns, *places, *pairs, out.numpy())
-            kernel(*arrays, threads)
+            others = [_pool().submit(attend_once, *arrays, first, threads) for first in range(1, threads)]
+            attend_once(*arrays, 0, threads)
+            for other in others:
+                other.result()
             return out.flatten(2)
 
         return attend
@@ -115,102 +117,7 @@ def _empty(*sizes: int) -> Pair:
     return torch.empty(sizes), torch.empty(sizes)
 
 
-# --- compiled -----------------------------------------------------------------------------------------
-
-_MOST_THREADS: int = numba.get_num_threads()
-
-# Sums may be taken in any order, so that they are vectorised. Infinities and NaN stay what they are.
-_FAST = {"reassoc", "contract", "arcp", "nsz"}
-
-
-@numba.njit(cache=True, parallel=True)
-def _attend(qkv, turns, slots, starts, lengths, written, keys, values, own_keys, own_values, out, threads):
-    """What rows see after each has written one more token, which is put into its own keys and values first.
-
-    ``qkv`` is [B, R, 3, heads, size], of which queries and keys are turned where they stand, ``turns``
-    [B, half, 2], ``slots`` [B], ``starts``, ``lengths`` and ``written`` [slots], ``out`` [B, R, heads, size].
-
-    numba gives each of the ``threads`` neighbouring numbers; the prompts are dealt out in turn, because the
-    longest come first.
-    """
-    share = (len(qkv) + threads - 1) // threads
-    for one in numba.prange(share * threads):
-        prompt = one % share * threads + one // share
-        if prompt < len(qkv):
-            slot = slots[prompt]
-            _write(qkv[prompt], turns[prompt], own_keys[slot], own_values[slot], written[slot])
-            _look(
-                qkv[prompt], keys[starts[slot] :], values[starts[slot] :], lengths[slot],
-                own_keys[slot], own_values[slot], written[slot] + 1, out[prompt],
-            )  # fmt: skip
-
-
-@numba.njit(cache=True, fastmath=_FAST)
-def _write(qkv, turns, own_keys, own_values, place):
-    """Turn the pairs of queries and keys of ``qkv`` [R, 3, heads, size]; put keys and values to ``place``."""
-    rows, _, heads, size = qkv.shape
-    for row in range(rows):
-        for which in range(2):
-            for head in range(heads):
-                for pair in range(len(turns)):
-                    cosine, sine = turns[pair, 0], turns[pair, 1]
-                    first, second = qkv[row, which, head, 2 * pair], qkv[row, which, head, 2 * pair + 1]
-                    qkv[row, which, head, 2 * pair] = first * cosine - second * sine
-                    qkv[row, which, head, 2 * pair + 1] = first * sine + second * cosine
-        for head in range(heads):
-            for at in range(size):
-                own_keys[row, place, head, at] = qkv[row, 1, head, at]
-                own_values[row, place, head, at] = qkv[row, 2, head, at]
-
-
-@numba.njit(cache=True, fastmath=_FAST)
-def _look(qkv, keys, values, length, own_keys, own_values, own, out):
-    """Attention of the rows of one prompt: ``length`` keys and values of its own, ``own`` of each row."""
-    rows, _, heads, size = qkv.shape
-    scores, scale = np.empty((rows, heads, length + own), np.float32), np.float32(size**-0.5)
-    for place in range(length):
-        for row in range(rows):
-            for head in range(heads):
-                scores[row, head, place] = _product(qkv, row, head, keys, place) * scale
-    for row in range(rows):
-        for place in range(own):
-            for head in range(heads):
-                score = _product(qkv, row, head, own_keys[row], place)
-                scores[row, head, length + place] = score * scale
-        for head in range(heads):
-            _softmax(scores[row, head])
-            out[row, head] = 0
-        for place in range(own):
-            for head in range(heads):
-                share = scores[row, head, length + place]
-                for at in range(size):
-                    out[row, head, at] += share * own_values[row, place, head, at]
-    for place in range(length):
-        for row in range(rows):
-            for head in range(heads):
-                share = scores[row, head, place]
-                for at in range(size):
-                    out[row, head, at] += share * values[place, head, at]
-
-
-@numba.njit(cache=True, fastmath=_FAST)
-def _product(qkv, row, head, keys, place):
-    """The query of ``row`` and ``head`` times the key at ``place``."""
-    total = np.float32(0)
-    for at in range(qkv.shape[3]):
-        total += qkv[row, 0, head, at] * keys[place, head, at]
-    return total
-
-
-@numba.njit(cache=True, fastmath=_FAST)
-def _softmax(scores):
-    """``scores`` [n] become shares of one."""
-    best = scores[0]
-    for score in scores:
-        best = max(best, score)
-    total = np.float32(0)
-    for place in range(len(scores)):
-        scores[place] = np.exp(scores[place] - best)
-        total += scores[place]
-    for place in range(len(scores)):
-        scores[place] /= total
+@cache
+def _pool() -> ThreadPoolExecutor:
+    """Threads that share the prompts of a step where torch's share everything else."""
+    return ThreadPoolExecutor(thread_name_prefix="attention")

@@ -176,11 +176,11 @@ class Finetuning:
             )
         decodings = [decoding_of(variant.config) for variant in chosen]
         mine = self.world.share(range(len(dev.prompts)))
-        hint = "Lower --decode-batch-size, or try fewer ways at once."
+        hint = "Give a smaller --decode-batch-size, such as 8, or try fewer ways at once."
         with self._keeping_the_adapter(), explained("decoding", hint):
             written = generate_each(
                 self.model.reader(), [dev.prompts[number] for number in mine], decodings,
-                self.model.vocabulary.end, max(1, self.config.decode_batch_size // len(decodings)),
+                self.model.vocabulary.end, -(-self.config.decode_batch_size // len(decodings)),
                 lambda done: self.job.progress(done, len(mine), "decoding dev:"), self.model.vocabulary.decode,
                 mine,
             )  # fmt: skip
@@ -320,7 +320,7 @@ class Finetuning:
 
     def _summaries(self, prompts: Sequence[list[int]], progress: Callable[..., object]) -> list[str]:
         shown = progress if self.world.is_first else (lambda *values: None)
-        with explained("decoding", "Lower --decode-batch-size."):
+        with explained("decoding", "Give a smaller --decode-batch-size, such as 8."):
             return self._decoded(
                 prompts, decoding_of(self.config), lambda done: shown(done, len(prompts), "decoding:")
             )

@@ -3,26 +3,31 @@
 A batch of prompts is read once. Then every prompt has rows: one for greedy decoding, one for each beam, and,
 where several ways of decoding are tried, the rows of all of them side by side; ways that have written the
 same tokens share a row. Where the model's rows can be refilled, a prompt that has ended in every way makes
-room for one that waits. How a model keeps its rows is its own affair (``baselines.adapted.Rows``); how tokens
-are chosen is ``baselines.search``.
+room for one that waits. Where a model may be read in several threads, each has a batch of its own. How a model
+keeps its rows is its own affair (``baselines.adapted.Rows``); how tokens are chosen is ``baselines.search``.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from baselines.adapted import Reader, Refillable, Rows
 from baselines.search import Decoding, Moves, Search, Text, new_search
+from baselines.side_by_side import Report, side_by_side
 
 __all__ = ["Decoding", "generate", "generate_each"]
 
 SPARE = 0.75
 """A batch that is filled to no more than this share gets new prompts, or goes on without the ended ones."""
+
+ROWS_OF_A_THREAD = 24
+"""Rows that a thread decodes at least: with fewer, reading the weights takes longer than multiplying them."""
 
 
 def generate(
@@ -30,16 +35,17 @@ def generate(
     prompts: Sequence[Sequence[int]],
     decoding: Decoding,
     end: int,
-    batch_size: int = 32,
-    progress: Callable[[int], object] | None = None,
+    batch_size: int = 0,
+    progress: Report | None = None,
     text: Text | None = None,
     numbers: Sequence[int] | None = None,
 ) -> list[list[int]]:
     """The tokens that continue each prompt, without ``end``; in the order of ``prompts``.
 
-    The longest are begun first, ``batch_size`` at a time. ``progress`` is called with the number of prompts
-    done; ``text`` turns tokens into text, for rules about characters. ``numbers`` are the prompts' numbers in
-    a larger whole, from which sampling draws; 0, 1, 2, ... unless given.
+    The longest are begun first, ``batch_size`` at a time, in all threads together; 0 asks the model how many.
+    ``progress`` is called with the number of prompts done; ``text`` turns tokens into text, for rules about
+    characters. ``numbers`` are the prompts' numbers in a larger whole, from which sampling draws; 0, 1, 2, ...
+    unless given.
 
     Raises:
         ValueError: a prompt is empty, or longer with ``max_new_tokens`` than the model has positions.
@@ -53,8 +59,8 @@ def generate_each(
     prompts: Sequence[Sequence[int]],
     decodings: Sequence[Decoding],
     end: int,
-    batch_size: int = 32,
-    progress: Callable[[int], object] | None = None,
+    batch_size: int = 0,
+    progress: Report | None = None,
     text: Text | None = None,
     numbers: Sequence[int] | None = None,
 ) -> list[list[list[int]]]:
@@ -66,13 +72,32 @@ def generate_each(
         raise ValueError(f"prompts hold 1 to {(limit or longest) - room} tokens, not {longest}")
     numbers = range(len(prompts)) if numbers is None else numbers
     searches = [new_search(decoding, end, numbers, text) for decoding in decodings]
+    width = sum(search.width for search in searches)
+    batch_size = batch_size or model.batch_size(longest + room * width, width)
     # The longest first: a prompt that takes another's place fits into it.
-    waiting = deque(sorted(range(len(prompts)), key=lambda index: -len(prompts[index])))
-    while waiting:
-        first = [waiting.popleft() for _ in range(min(batch_size, len(waiting)))]
-        rows = model.rows([prompts[index] for index in first], room, sum(search.width for search in searches))
-        _Batch(rows, searches, prompts, batch_size, first).run(waiting, progress or (lambda _: None))
+    order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
+    threads = _threads(model, min(batch_size, len(prompts)), width)
+
+    def decode(share: list[int], report: Report) -> None:
+        waiting, size = deque(share), batch_size // threads
+        while waiting:
+            first = [waiting.popleft() for _ in range(min(size, len(waiting)))]
+            rows = model.rows([prompts[index] for index in first], room, width)
+            batch = _Batch(rows, searches, prompts, size, first)
+            batch.run(waiting, lambda left: report(len(share) - left))
+
+    report = progress or (lambda done: None)
+    if threads == 1:
+        decode(order, report)
+    else:  # dealt out beforehand: what stands in a batch together does not depend on who is quicker
+        side_by_side([partial(decode, order[number::threads]) for number in range(threads)], report)
     return [[search.result(index) for index in range(len(prompts))] for search in searches]
+
+
+def _threads(model: Reader, prompts: int, width: int) -> int:
+    """Into how many threads so many prompts at a time, with ``width`` rows each, are dealt out."""
+    count = min(torch.get_num_threads(), prompts, prompts * width // ROWS_OF_A_THREAD)
+    return count if count > 1 and model.ready_for_threads() else 1
 
 
 Going = list[tuple[int, list[int]]]
@@ -99,14 +124,17 @@ class _Batch:
     def _start(self) -> Going:
         return [(number, [0] * search.width) for number, search in enumerate(self.searches)]
 
-    def run(self, waiting: deque[int], progress: Callable[[int], object]) -> None:
-        """Go on until every prompt has ended; where rows can be refilled, none is ``waiting`` then either."""
+    def run(self, waiting: deque[int], report: Report) -> None:
+        """Go on until every prompt has ended; where rows can be refilled, none is ``waiting`` then either.
+
+        ``report`` is called with the number of prompts that have not ended.
+        """
         steps = self._choose(self.places, self.going, self.rows.first_logits[:, None])
         while True:
             if isinstance(self.rows, Refillable):
                 self._refill(self.rows, waiting, steps)
             alive = [at for at, each in enumerate(steps) if each]
-            progress(len(self.prompts) - len(waiting) - len(alive))
+            report(len(waiting) + len(alive))
             if not alive:
                 return
             device = self.rows.first_logits.device

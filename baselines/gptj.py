@@ -31,6 +31,12 @@ MODULES = ("q_proj", "k_proj", "v_proj", "out_proj", "fc_in", "fc_out")
 DRAWS = 2**16
 """Draws behind one dropout mask."""
 
+CACHE_ON_A_CPU = 2**30
+"""Bytes of keys and values that prompts decoded at once may take; on a GPU it is half of what is free."""
+
+LARGEST_BATCH = 256
+"""Prompts decoded at once at most: more are no faster."""
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -226,11 +232,30 @@ class GPTJ:
 
     def rows(self, prompts: Sequence[Sequence[int]], room: int, width: int) -> GPTJRows:
         """As ``baselines.adapted.Reader``. The weights must not change between calls."""
-        from baselines.gptj_rows import GPTJRows, Products
+        from baselines.gptj_rows import GPTJRows
+
+        return GPTJRows(self, self._laid_out(), prompts, room, width)
+
+    def batch_size(self, tokens: int, width: int) -> int:
+        """As ``baselines.adapted.Reader``: as many as a cache of reasonable size holds."""
+        device = self.embedding.device
+        size = torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else CACHE_ON_A_CPU
+        each = 2 * self.shape.n_layer * self.shape.n_embd * self.embedding.element_size() * tokens
+        return min(max(1, size // each), LARGEST_BATCH)
+
+    def ready_for_threads(self) -> bool:
+        """As ``baselines.adapted.Reader``: on a CPU."""
+        device = self.embedding.device
+        self._laid_out()
+        self.rotations(device)
+        return device.type == "cpu"
+
+    def _laid_out(self) -> Products:
+        from baselines.gptj_rows import Products
 
         if self._products is None:
             self._products = Products(self)
-        return GPTJRows(self, self._products, prompts, room, width)
+        return self._products
 
     # --- rotary positions ---
 

@@ -95,7 +95,7 @@ class Config:
     top_p: float = setting(1.0, "Sampling: only the likeliest tokens that hold this share.")
     repetition_penalty: float = setting(1.0, "Makes tokens the summary already has less likely.")
     no_repeat_ngram_size: int = setting(0, "No n-gram of this size twice in a summary; 0 allows all.")
-    decode_batch_size: int = setting(32, "Documents decoded at once.")
+    decode_batch_size: int = setting(0, "Documents decoded at once; 0: as many as are quick and fit.")
     seed: int = setting(0, "Of the dev split, the order, the adapter's start, dropout and sampling.")
     grid: str = setting("", "Try ways of decoding on the dev split: num_beams=1,2,4 top_p=.9,.95", words=True)
     report_to: str = setting("", "Send figures to tensorboard, mlflow, wandb or trackio too.", recipe=False)
@@ -119,7 +119,7 @@ def _faults(config: Config) -> Sequence[str]:
     }
     positive = (
         "max_input_tokens", "r", "learning_rate", "num_train_epochs", "per_device_train_batch_size",
-        "gradient_accumulation_steps", "max_new_tokens", "num_beams", "temperature", "decode_batch_size",
+        "gradient_accumulation_steps", "max_new_tokens", "num_beams", "temperature",
         "t_0", "t_mult", "num_cycles", "top_p", "repetition_penalty",
     )  # fmt: skip
     values = {item.name: getattr(config, item.name) for item in fields(config)}

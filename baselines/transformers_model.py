@@ -21,6 +21,8 @@ from baselines.cached_rows import CachedRows, EncodedRows, padded
 from baselines.prompts import LabelledPrompt
 from baselines.vocabulary import Vocabulary
 
+PROMPTS_AT_ONCE, ROWS_AT_ONCE = 32, 128
+
 
 class TransformersModel:
     """A model of transformers; ``peft`` has its adapter, or is the model itself where there is none.
@@ -128,6 +130,14 @@ class TransformersModel:
         if self.is_encoder_decoder:
             return EncodedRows(self.base, prompts, self.start)
         return CachedRows(self.base, prompts)  # peft has put the adapter's layers into it
+
+    def batch_size(self, tokens: int, width: int) -> int:
+        """As ``Reader``: few, because a batch is padded and goes on until its last prompt has ended."""
+        return max(1, min(PROMPTS_AT_ONCE, ROWS_AT_ONCE // width))
+
+    def ready_for_threads(self) -> bool:
+        """As ``Reader``: no, torch's threads share the work."""
+        return False
 
     def save(self, folder: Path) -> None:
         """As ``AdaptedModel``."""

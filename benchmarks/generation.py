@@ -241,7 +241,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--documents", type=int, default=0, help="Prompts; 0 chooses.")
-    parser.add_argument("--batch", type=int, default=128, help="Prompts of ours that are decoded together.")
+    parser.add_argument("--batch", type=int, default=256, help="Prompts of ours that are decoded together.")
     parser.add_argument("--full-length", action="store_true", help="Let no text end before its last token.")
     parser.add_argument(
         "--only", default="", help="Only contenders with this in their name, and those beside them."

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from baselines.attention_kernel import exponentials
 from baselines.compiled_cache import CompiledCache
 from baselines.generation import Decoding, generate, generate_each
-from baselines.gptj import GPTJ, Shape, new_weights
+from baselines.gptj import LARGEST_BATCH, GPTJ, Shape, new_weights
 from baselines.gptj_cache import TorchCache
 from baselines.gptj_rows import GPTJRows, Products
 from baselines.search import RANGE, _best
@@ -85,19 +88,98 @@ def test_prompts_that_take_each_other_s_places_give_what_they_give_alone(
     assert generate(model, prompts, WAYS[0], END, batch_size) == alone[0]
 
 
+@pytest.fixture
+def three_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Torch has three threads, and a row is enough for one of them."""
+    monkeypatch.setattr("baselines.generation.ROWS_OF_A_THREAD", 1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("three_threads")
+@pytest.mark.parametrize("batch_size", [4, 20, 64])
+def test_prompts_dealt_out_to_threads_give_what_they_give_alone(
+    model: GPTJ, prompts: list[list[int]], alone: list[list[list[int]]], batch_size: int, cache: type[Any]
+) -> None:
+    """In batches that three threads share unequally; the last one is larger than all prompts."""
+    assert isinstance(model.rows(prompts[:1], 1, 1).cache, cache)
+    watched, seen = Watched(model), list[int]()
+    assert generate_each(watched, prompts, WAYS, END, batch_size, seen.append) == alone
+    assert sum(watched.read) == 30
+    assert watched.threads == {"job 0", "job 1", "job 2"}
+    assert seen == sorted(seen)
+    assert seen[-1] == 30
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_what_stands_in_a_batch_together_does_not_depend_on_who_is_quicker(
+    model: GPTJ, prompts: list[list[int]]
+) -> None:
+    """Two runs read the same prompts in the same batches, and write the same."""
+    runs = [Watched(model), Watched(model)]
+    first, second = (generate(each, prompts, WAYS[0], END, 9) for each in runs)
+    assert first == second
+    assert sorted(runs[0].batches) == sorted(runs[1].batches)
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_few_rows_are_not_dealt_out(
+    model: GPTJ, prompts: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where each thread would have fewer than are worth it, all of torch's threads work on one batch."""
+    monkeypatch.setattr("baselines.generation.ROWS_OF_A_THREAD", 6)
+    alone, dealt_out = Watched(model), Watched(model)
+    generate(alone, prompts, WAYS[0], END, 11)
+    generate(dealt_out, prompts, WAYS[0], END, 12)
+    assert alone.threads == {threading.current_thread().name}
+    assert dealt_out.threads == {"job 0", "job 1"}
+
+
+def test_the_model_says_how_many_prompts_its_cache_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """3 blocks, 32 wide, in float32: 768 bytes a token, so 10 prompts of 100 tokens fit into 768,000 bytes."""
+    model = new_weights(SHAPE, torch.Generator().manual_seed(1))
+    monkeypatch.setattr("baselines.gptj.CACHE_ON_A_CPU", 768_000)
+    assert model.batch_size(100, 1) == 10
+    assert model.to(torch.device("cpu"), torch.bfloat16).batch_size(100, 1) == 20
+    assert model.batch_size(10_000, 1) == 1
+    assert model.batch_size(1, 1) == LARGEST_BATCH
+
+
+def test_a_batch_size_of_nothing_asks_the_model(
+    model: GPTJ, prompts: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the 40 tokens of the longest and 12 in each of 3 beams, as many as fit: 5 of them."""
+    longest = max(map(len, prompts))
+    monkeypatch.setattr("baselines.gptj.CACHE_ON_A_CPU", 5 * 768 * (longest + 3 * ROOM))
+    watched = Watched(model)
+    generate(watched, prompts, WAYS[2], END)
+    assert watched.read[0] == 5
+
+
 class Watched:
     """The model, with the rows of every step and the prompts of every reading noted."""
 
     def __init__(self, model: GPTJ) -> None:
         self.model, self.steps, self.read = model, list[tuple[int, int]](), list[int]()
+        self.threads, self.batches = set[str](), list[list[int]]()  # tokens read together
         self.full = list[bool]()  # at each step, whether more than three quarters of 8 places are taken
 
     longest_prompt = SHAPE.n_positions
 
+    def batch_size(self, tokens: int, width: int) -> int:
+        """As the model."""
+        return self.model.batch_size(tokens, width)
+
+    def ready_for_threads(self) -> bool:
+        """As the model."""
+        return self.model.ready_for_threads()
+
     def rows(self, prompts: Sequence[Sequence[int]], room: int, width: int) -> GPTJRows:
         """Rows that tell."""
         made, steps, read, full = self.model.rows(prompts, room, width), self.steps, self.read, self.full
-        read.append(len(prompts))
+        self._note(prompts)
         step, refill = made.step, made.refill
 
         def told(tokens: Tensor) -> Tensor:
@@ -106,11 +188,16 @@ class Watched:
             return step(tokens)
 
         def told_too(places: Sequence[int], prompts: Sequence[Sequence[int]]) -> Tensor:
-            read.append(len(prompts))
+            self._note(prompts)
             return refill(places, prompts)
 
         made.step, made.refill = told, told_too  # type: ignore[method-assign]
         return made
+
+    def _note(self, prompts: Sequence[Sequence[int]]) -> None:
+        self.read.append(len(prompts))
+        self.batches.append([token for prompt in prompts for token in prompt])
+        self.threads.add(threading.current_thread().name)
 
 
 def test_a_batch_stays_full_while_prompts_wait(model: GPTJ, prompts: list[list[int]]) -> None:
@@ -178,6 +265,17 @@ def test_threads_that_share_the_prompts_of_a_step_give_what_one_gives(
         torch.set_num_threads(before)
     for ours, others in zip(found, expected, strict=True):
         assert torch.allclose(ours, others, atol=1e-5)
+
+
+def test_the_kernel_s_exponential_is_that_of_float64() -> None:
+    """Two units in the last place (2 x 2^-23), from e^0 down to the least it gives; what is no number stays so."""
+    x = np.concatenate([np.linspace(-86, 0, 100_001), [-1e30, -np.inf]]).astype(np.float32)
+    found = np.append(x, np.float32(np.nan)) + np.float32(3)
+    shifted = found.astype(np.float64)[:-1] - 3  # what adding 3 left of x
+    expected = np.exp(np.maximum(shifted, -86))
+    exponentials(found, np.float32(3), np.empty(len(found), np.int32))
+    assert np.isnan(found[-1])
+    assert np.abs(found[:-1] / expected - 1).max() < 2 * 2**-23
 
 
 @torch.no_grad()

@@ -1,0 +1,82 @@
+"""Jobs side by side in threads, with torch's threads divided among them.
+
+One job multiplies while another waits for memory, and none waits, at the end of every operation, for somebody
+else's part of it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+from threading import Thread
+
+import torch
+
+Report = Callable[[int], object]
+"""Called with how much is done."""
+
+Job = Callable[[Report], object]
+"""Something to be done, which now and then reports how much of it is."""
+
+
+class _Stopped(SystemExit):
+    """Raised in a job that is no longer wanted; threads that end by a ``SystemExit`` end silently."""
+
+
+def side_by_side(jobs: Sequence[Job], progress: Report) -> None:
+    """Run every one of ``jobs`` in a thread of its own, without gradients.
+
+    ``progress`` is called in the caller's thread, with the sum of what the jobs report. If it raises something,
+    or a job does, or Ctrl-C is pressed, the others are stopped, and that is raised.
+    """
+    threads = torch.get_num_threads()
+    news = SimpleQueue[tuple[int, int | BaseException | None]]()
+    running = [_Running(number, job, max(1, threads // len(jobs)), news) for number, job in enumerate(jobs)]
+    for each in running:
+        each.start()
+    try:
+        done, left = [0] * len(jobs), len(jobs)
+        while left:
+            number, said = news.get()
+            if isinstance(said, BaseException):
+                raise said
+            if said is None:
+                left -= 1
+            else:
+                done[number] = said
+                progress(sum(done))
+    except BaseException:
+        for each in running:
+            each.stop()
+        raise
+    finally:
+        for each in running:
+            each.join()
+        torch.set_num_threads(threads)  # new threads begin with what any thread set last
+
+
+class _Running(Thread):
+    """One job. Its news: how much is done, then what went wrong, or None."""
+
+    def __init__(
+        self, number: int, job: Job, threads: int, news: SimpleQueue[tuple[int, int | BaseException | None]]
+    ) -> None:
+        super().__init__(name=f"job {number}")
+        self.number, self.job, self.threads, self.news = number, job, threads, news
+
+    def run(self) -> None:
+        """Do the job with ``threads`` of torch's threads."""
+        torch.set_num_threads(self.threads)
+        try:
+            with torch.no_grad():
+                self.job(lambda done: self.news.put((self.number, done)))
+        except BaseException as error:
+            self.news.put((self.number, error))
+        else:
+            self.news.put((self.number, None))
+
+    def stop(self) -> None:
+        """End the job before its next line: it may be long till its next report."""
+        if self.is_alive() and self.ident is not None:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.ident), ctypes.py_object(_Stopped))
