@@ -1,7 +1,7 @@
 """Attention of one step of decoding, compiled by numba: see ``baselines.compiled_cache``.
 
-Rows read far more keys and values than a processor's cache holds, each of them once. They are fetched ahead, and
-past the caches, where the model's weights should stay for the next step.
+Rows read far more keys and values than a processor's cache holds, each of them once. They are fetched ahead,
+and past the caches, where the model's weights should stay for the next step.
 """
 
 from __future__ import annotations

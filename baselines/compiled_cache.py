@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -24,6 +24,9 @@ from baselines.gptj_cache import Attend, Pair, look_at
 
 if TYPE_CHECKING:
     from baselines.gptj import GPTJ
+
+_OTHERS = ThreadPoolExecutor(thread_name_prefix="attention")
+"""Threads that share the prompts of a step where torch's share everything else; they begin when needed."""
 
 
 class CompiledCache:
@@ -98,14 +101,16 @@ class CompiledCache:
         turns = torch.view_as_real(turn).numpy()
         places = [each.numpy() for each in (self.slots, self.starts, self.lengths, self.written)]
         threads = torch.get_num_threads()
+        kernel: Any = attend_once  # numba declares that what it compiles takes no arguments
 
         def attend(number: int, qkv: Tensor) -> Tensor:
             each = qkv.view(*qkv.shape[:-1], 3, self.heads, -1)
             out = qkv.new_empty(*each.shape[:2], *each.shape[3:])
             pairs = [part.numpy() for part in (*self.cache[number], *self.own[number])]
             arrays = (each.numpy(), turns, *places, *pairs, out.numpy())
-            others = [_pool().submit(attend_once, *arrays, first, threads) for first in range(1, threads)]
-            attend_once(*arrays, 0, threads)
+            shares = [partial(kernel, *arrays, first, threads) for first in range(threads)]
+            others = [_OTHERS.submit(share) for share in shares[1:]]
+            shares[0]()
             for other in others:
                 other.result()
             return out.flatten(2)
@@ -115,9 +120,3 @@ class CompiledCache:
 
 def _empty(*sizes: int) -> Pair:
     return torch.empty(sizes), torch.empty(sizes)
-
-
-@cache
-def _pool() -> ThreadPoolExecutor:
-    """Threads that share the prompts of a step where torch's share everything else."""
-    return ThreadPoolExecutor(thread_name_prefix="attention")

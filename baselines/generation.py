@@ -26,7 +26,7 @@ __all__ = ["Decoding", "generate", "generate_each"]
 SPARE = 0.75
 """A batch that is filled to no more than this share gets new prompts, or goes on without the ended ones."""
 
-ROWS_OF_A_THREAD = 24
+ROWS_OF_A_THREAD = 16
 """Rows that a thread decodes at least: with fewer, reading the weights takes longer than multiplying them."""
 
 

@@ -31,7 +31,7 @@ MODULES = ("q_proj", "k_proj", "v_proj", "out_proj", "fc_in", "fc_out")
 DRAWS = 2**16
 """Draws behind one dropout mask."""
 
-CACHE_ON_A_CPU = 2**30
+CACHE_ON_A_CPU = 2**29
 """Bytes of keys and values that prompts decoded at once may take; on a GPU it is half of what is free."""
 
 LARGEST_BATCH = 256

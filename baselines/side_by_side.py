@@ -71,7 +71,7 @@ class _Running(Thread):
         try:
             with torch.no_grad():
                 self.job(lambda done: self.news.put((self.number, done)))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - it is raised in the caller's thread
             self.news.put((self.number, error))
         else:
             self.news.put((self.number, None))

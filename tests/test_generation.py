@@ -16,7 +16,7 @@ from torch import Tensor
 from baselines.attention_kernel import exponentials
 from baselines.compiled_cache import CompiledCache
 from baselines.generation import Decoding, generate, generate_each
-from baselines.gptj import LARGEST_BATCH, GPTJ, Shape, new_weights
+from baselines.gptj import GPTJ, LARGEST_BATCH, Shape, new_weights
 from baselines.gptj_cache import TorchCache
 from baselines.gptj_rows import GPTJRows, Products
 from baselines.search import RANGE, _best
@@ -268,7 +268,7 @@ def test_threads_that_share_the_prompts_of_a_step_give_what_one_gives(
 
 
 def test_the_kernel_s_exponential_is_that_of_float64() -> None:
-    """Two units in the last place (2 x 2^-23), from e^0 down to the least it gives; what is no number stays so."""
+    """Within 2 x 2^-23, from e^0 down to the least it gives; what is no number stays none."""
     x = np.concatenate([np.linspace(-86, 0, 100_001), [-1e30, -np.inf]]).astype(np.float32)
     found = np.append(x, np.float32(np.nan)) + np.float32(3)
     shifted = found.astype(np.float64)[:-1] - 3  # what adding 3 left of x
