@@ -19,6 +19,9 @@ Report = Callable[[int], object]
 Job = Callable[[Report], object]
 """Something to be done, which now and then reports how much of it is."""
 
+News = SimpleQueue[tuple[int, int | BaseException | None]]
+"""Of the job with this number: how much is done, then what went wrong, or None."""
+
 
 class _Stopped(SystemExit):
     """Raised in a job that is no longer wanted; threads that end by a ``SystemExit`` end silently."""
@@ -30,43 +33,47 @@ def side_by_side(jobs: Sequence[Job], progress: Report) -> None:
     ``progress`` is called in the caller's thread, with the sum of what the jobs report. If it raises something,
     or a job does, or Ctrl-C is pressed, the others are stopped, and that is raised.
     """
-    threads = torch.get_num_threads()
-    news = SimpleQueue[tuple[int, int | BaseException | None]]()
-    running = [_Running(number, job, max(1, threads // len(jobs)), news) for number, job in enumerate(jobs)]
-    for each in running:
-        each.start()
+    threads, running = torch.get_num_threads(), list[_Running]()
+    news = News()
     try:
-        done, left = [0] * len(jobs), len(jobs)
-        while left:
-            number, said = news.get()
-            if isinstance(said, BaseException):
-                raise said
-            if said is None:
-                left -= 1
-            else:
-                done[number] = said
-                progress(sum(done))
+        for number, job in enumerate(jobs):
+            running.append(_Running(number, job, max(1, threads // len(jobs)), news))
+            running[-1].start()
+        _listen(news, len(jobs), progress)
     except BaseException:
         for each in running:
             each.stop()
         raise
     finally:
         for each in running:
-            each.join()
+            if each.ident is not None:  # it has begun
+                each.join()
         torch.set_num_threads(threads)  # new threads begin with what any thread set last
 
 
-class _Running(Thread):
-    """One job. Its news: how much is done, then what went wrong, or None."""
+def _listen(news: News, jobs: int, progress: Report) -> None:
+    """Until all jobs have ended, or one went wrong."""
+    done, left = [0] * jobs, jobs
+    while left:
+        number, said = news.get()
+        if isinstance(said, BaseException):
+            raise said
+        if said is None:
+            left -= 1
+        else:
+            done[number] = said
+            progress(sum(done))
 
-    def __init__(
-        self, number: int, job: Job, threads: int, news: SimpleQueue[tuple[int, int | BaseException | None]]
-    ) -> None:
+
+class _Running(Thread):
+    """One job, with so many of torch's threads."""
+
+    def __init__(self, number: int, job: Job, threads: int, news: News) -> None:
         super().__init__(name=f"job {number}")
         self.number, self.job, self.threads, self.news = number, job, threads, news
 
     def run(self) -> None:
-        """Do the job with ``threads`` of torch's threads."""
+        """Do the job, and say how it ended."""
         torch.set_num_threads(self.threads)
         try:
             with torch.no_grad():

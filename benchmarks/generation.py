@@ -4,8 +4,8 @@
     PYTHONPATH=. python benchmarks/generation.py --device cuda --model-size 6b
 
 One process, one set of weights, the same prompts; rounds are interleaved, and ours runs before and after each
-peer: a machine's speed drifts, and a peer takes minutes. transformers decodes one by one,
-in batches of 16 padded on the left as they come, and in such batches sorted by length. Then beams, and a
+peer, and between the parts of one that takes minutes: a machine's speed drifts. transformers decodes one by
+one, in batches of 16 padded on the left as they come, and in such batches sorted by length. Then beams, and a
 sweep of eight ways of decoding, which transformers runs one after another. In float32 the tokens of greedy
 decoding and of beams are compared, every one.
 """
@@ -20,6 +20,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,9 @@ SWEEP = (
     Decoding(max_new_tokens=NEW, do_sample=True, top_k=50),
 )
 
+PART = 128
+"""Batches that a peer decodes before ours runs again."""
+
 Beside = list[tuple[float, float]]
 """Ratios of a peer's time to ours, by the clock and by the processors."""
 
@@ -78,7 +82,8 @@ class Contender:
 class Taken:
     """Seconds of each run, by the clock and by the processors, and what was written in the last.
 
-    ``beside`` has of each run of a peer how many times as long it took as ours, on average before and after it.
+    ``beside`` has of each run of a peer how many times as long it took as ours, on average before, between and
+    after its parts.
     """
 
     clock: list[float] = field(default_factory=list)
@@ -124,12 +129,19 @@ def theirs(model: Any, contender: Contender) -> Written:
     return found
 
 
-def measured(run: Callable[[], Written], device: torch.device, into: Taken) -> None:
-    """Time one run."""
+def parts_of(contender: Contender) -> list[list[int]]:
+    """Places of the prompts in the order in which they are decoded, in parts of at most ``PART`` batches."""
+    each = batches(contender)
+    count = -(-len(each) // PART)
+    size = -(-len(each) // count)
+    return [list(chain.from_iterable(each[start : start + size])) for start in range(0, len(each), size)]
+
+
+def measured(run: Callable[[], Written], device: torch.device) -> tuple[Written, float, float]:
+    """What ``run`` writes, and its seconds by the clock and by the processors."""
     clock, processor = measuring.computed(device), time.process_time()
-    into.written = run()
-    into.clock.append(measuring.computed(device) - clock)
-    into.processor.append(time.process_time() - processor)
+    written = run()
+    return written, measuring.computed(device) - clock, time.process_time() - processor
 
 
 def one_round(
@@ -139,21 +151,36 @@ def one_round(
     device: torch.device,
     taken: dict[str, Taken],
 ) -> None:
-    """Run all: ours, then its peers one by one, ours again after each."""
+    """Run all: ours, then its peers one by one, ours again after each part of them."""
     for own in (each for each in contenders if not each.peer_of):
-        measured(partial(ours, own), device, taken[own.name])
+        mine = taken[own.name]
+
+        def again(own: Contender = own, mine: Taken = mine) -> None:
+            mine.written, clock, processor = measured(partial(ours, own), device)
+            mine.clock.append(clock)
+            mine.processor.append(processor)
+
+        again()
         for peer in (each for each in contenders if each.peer_of == own.name):
-            measured(partial(theirs, peer), device, taken[peer.name])
-            measured(partial(ours, own), device, taken[own.name])
-            mine, found = taken[own.name], taken[peer.name]
+            found, parts = taken[peer.name], parts_of(peer)
+            found.written = [[[] for _ in peer.prompts] for _ in peer.decodings]
+            clock = processor = 0.0
+            for places in parts:
+                part = replace(peer, prompts=[peer.prompts[place] for place in places])
+                written, *seconds = measured(partial(theirs, part), device)
+                for whole, some in zip(found.written, written, strict=True):
+                    for place, tokens in zip(places, some, strict=True):
+                        whole[place] = tokens
+                clock, processor = clock + seconds[0], processor + seconds[1]
+                again()
+            found.clock.append(clock)
+            found.processor.append(processor)
+            own_clock, own_processor = mine.clock[-len(parts) - 1 :], mine.processor[-len(parts) - 1 :]
             found.beside.append((
-                found.clock[-1] / statistics.mean(mine.clock[-2:]),
-                found.processor[-1] / statistics.mean(mine.processor[-2:]),
+                clock / statistics.mean(own_clock), processor / statistics.mean(own_processor)
             ))  # fmt: skip
-            before, after = mine.clock[-2:]
-            print(
-                f"  {peer.name} {found.clock[-1]:.1f} s, ours {before:.1f} and {after:.1f} s", file=sys.stderr
-            )
+            beside = ", ".join(f"{each:.1f}" for each in own_clock)
+            print(f"  {peer.name} {clock:.1f} s, ours {beside} s", file=sys.stderr)
 
 
 def read_bytes(shape: Shape, contender: Contender, written: Written, width: int) -> float:
