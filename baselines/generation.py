@@ -86,11 +86,11 @@ def generate_each(
             batch = _Batch(rows, searches, prompts, size, first)
             batch.run(waiting, lambda left: report(len(share) - left))
 
-    report = progress or (lambda done: None)
+    told = progress or (lambda done: None)
     if threads == 1:
-        decode(order, report)
+        decode(order, told)
     else:  # dealt out beforehand: what stands in a batch together does not depend on who is quicker
-        side_by_side([partial(decode, order[number::threads]) for number in range(threads)], report)
+        side_by_side([partial(decode, order[number::threads]) for number in range(threads)], told)
     return [[search.result(index) for index in range(len(prompts))] for search in searches]
 
 

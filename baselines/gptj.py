@@ -32,7 +32,7 @@ DRAWS = 2**16
 """Draws behind one dropout mask."""
 
 CACHE_ON_A_CPU = 2**29
-"""Bytes of keys and values that prompts decoded at once may take; on a GPU it is half of what is free."""
+"""Bytes of keys and values that prompts decoded at once may take; a quarter of the weights' if more."""
 
 LARGEST_BATCH = 256
 """Prompts decoded at once at most: more are no faster."""
@@ -237,18 +237,23 @@ class GPTJ:
         return GPTJRows(self, self._laid_out(), prompts, room, width)
 
     def batch_size(self, tokens: int, width: int) -> int:
-        """As ``baselines.adapted.Reader``: as many as a cache of reasonable size holds."""
+        """As ``baselines.adapted.Reader``: as many as fit into a cache, on a GPU half of what is free."""
         device = self.embedding.device
-        size = torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else CACHE_ON_A_CPU
+        if device.type == "cuda":
+            size = torch.cuda.mem_get_info(device)[0] // 2
+        else:
+            size = max(CACHE_ON_A_CPU, sum(tensor.nbytes for tensor in self.tensors()) // 4)
         each = 2 * self.shape.n_layer * self.shape.n_embd * self.embedding.element_size() * tokens
         return min(max(1, size // each), LARGEST_BATCH)
 
     def ready_for_threads(self) -> bool:
         """As ``baselines.adapted.Reader``: on a CPU."""
         device = self.embedding.device
+        if device.type != "cpu":
+            return False
         self._laid_out()
         self.rotations(device)
-        return device.type == "cpu"
+        return True
 
     def _laid_out(self) -> Products:
         from baselines.gptj_rows import Products

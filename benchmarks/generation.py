@@ -153,34 +153,51 @@ def one_round(
 ) -> None:
     """Run all: ours, then its peers one by one, ours again after each part of them."""
     for own in (each for each in contenders if not each.peer_of):
-        mine = taken[own.name]
-
-        def again(own: Contender = own, mine: Taken = mine) -> None:
-            mine.written, clock, processor = measured(partial(ours, own), device)
-            mine.clock.append(clock)
-            mine.processor.append(processor)
-
+        again = partial(run_ours, partial(ours, own), device, taken[own.name])
         again()
         for peer in (each for each in contenders if each.peer_of == own.name):
-            found, parts = taken[peer.name], parts_of(peer)
-            found.written = [[[] for _ in peer.prompts] for _ in peer.decodings]
-            clock = processor = 0.0
-            for places in parts:
-                part = replace(peer, prompts=[peer.prompts[place] for place in places])
-                written, *seconds = measured(partial(theirs, part), device)
-                for whole, some in zip(found.written, written, strict=True):
-                    for place, tokens in zip(places, some, strict=True):
-                        whole[place] = tokens
-                clock, processor = clock + seconds[0], processor + seconds[1]
-                again()
-            found.clock.append(clock)
-            found.processor.append(processor)
-            own_clock, own_processor = mine.clock[-len(parts) - 1 :], mine.processor[-len(parts) - 1 :]
-            found.beside.append((
-                clock / statistics.mean(own_clock), processor / statistics.mean(own_processor)
-            ))  # fmt: skip
-            beside = ", ".join(f"{each:.1f}" for each in own_clock)
-            print(f"  {peer.name} {clock:.1f} s, ours {beside} s", file=sys.stderr)
+            before = len(taken[own.name].clock) - 1
+            run_peer(peer, theirs, device, taken[peer.name], again)
+            compare(peer.name, taken[peer.name], taken[own.name], before)
+
+
+def run_ours(run: Callable[[], Written], device: torch.device, mine: Taken) -> None:
+    """Time ours once."""
+    mine.written, clock, processor = measured(run, device)
+    mine.clock.append(clock)
+    mine.processor.append(processor)
+
+
+def run_peer(
+    peer: Contender,
+    theirs: Callable[[Contender], Written],
+    device: torch.device,
+    found: Taken,
+    again: Callable[[], None],
+) -> None:
+    """Time a peer once, in its parts, with ``again`` after each of them."""
+    found.written = [[[] for _ in peer.prompts] for _ in peer.decodings]
+    total = total_processor = 0.0
+    for places in parts_of(peer):
+        part = replace(peer, prompts=[peer.prompts[place] for place in places])
+        written, clock, processor = measured(partial(theirs, part), device)
+        for whole, some in zip(found.written, written, strict=True):
+            for place, tokens in zip(places, some, strict=True):
+                whole[place] = tokens
+        total, total_processor = total + clock, total_processor + processor
+        again()
+    found.clock.append(total)
+    found.processor.append(total_processor)
+
+
+def compare(name: str, found: Taken, mine: Taken, before: int) -> None:
+    """Note how many times as long the peer's last run took as ours from run ``before`` on."""
+    clock, processor = mine.clock[before:], mine.processor[before:]
+    found.beside.append((
+        found.clock[-1] / statistics.mean(clock), found.processor[-1] / statistics.mean(processor)
+    ))  # fmt: skip
+    beside = ", ".join(f"{each:.1f}" for each in clock)
+    print(f"  {name} {found.clock[-1]:.1f} s, ours {beside} s", file=sys.stderr)
 
 
 def read_bytes(shape: Shape, contender: Contender, written: Written, width: int) -> float:

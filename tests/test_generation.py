@@ -144,6 +144,9 @@ def test_the_model_says_how_many_prompts_its_cache_holds(monkeypatch: pytest.Mon
     assert model.batch_size(100, 1) == 10
     assert model.to(torch.device("cpu"), torch.bfloat16).batch_size(100, 1) == 20
     assert model.batch_size(10_000, 1) == 1
+    monkeypatch.setattr("baselines.gptj.CACHE_ON_A_CPU", 0)  # a large model: a quarter of its weights
+    assert model.batch_size(1, 1) == sum(tensor.nbytes for tensor in model.tensors()) // 4 // 768
+    monkeypatch.undo()
     assert model.batch_size(1, 1) == LARGEST_BATCH
 
 
